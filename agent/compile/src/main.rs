@@ -1,0 +1,3 @@
+//! iaso-compile
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! iaso-agent
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! iaso-cli
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! iaso-controller
+
+fn main() {}
