@@ -1,0 +1,152 @@
+//! Durable state: a fold of the journal, and nothing else.
+
+use crate::effect::{Effect, Outcome};
+use crate::id::{EffectId, IncidentId, NodeName};
+use crate::record::{Closing, Diagnosis, Entry, Rung, RungResult, Waiting};
+use crate::time::Tick;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One rung that was begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RungState {
+    /// Which.
+    pub rung: Rung,
+    /// 1, 2, …
+    pub attempt: u32,
+    /// When it began.
+    pub started: Tick,
+    /// When and how it ended.
+    pub ended: Option<(Tick, RungResult)>,
+}
+
+/// An effect and the latest that is known of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectState {
+    /// As it was intended.
+    pub effect: Effect,
+    /// When.
+    pub intended: Tick,
+    /// When and what; `None`: nothing is known: in doubt after a restart.
+    pub latest: Option<(Tick, Outcome)>,
+}
+
+impl EffectState {
+    /// Whether it has ended, well or not.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        match &self.latest {
+            Some((
+                _,
+                Outcome::Done { .. } | Outcome::Failed { .. } | Outcome::NotStarted { .. },
+            )) => true,
+            None | Some((_, Outcome::InDoubt { .. } | Outcome::Started { .. })) => false,
+        }
+    }
+}
+
+/// Where an incident stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// Being worked on.
+    Open,
+    /// It looks well; watched since.
+    Verifying(Tick),
+    /// A person must decide.
+    Parked,
+    /// Ended.
+    Closed(Tick, Closing),
+}
+
+/// One incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// Its id.
+    pub id: IncidentId,
+    /// Whose.
+    pub node: NodeName,
+    /// When the first bad fact was seen.
+    pub since: Tick,
+    /// When it was opened.
+    pub opened: Tick,
+    /// The latest diagnosis.
+    pub diagnosis: Diagnosis,
+    /// When it was made.
+    pub diagnosed: Tick,
+    /// Where it stands.
+    pub standing: Standing,
+    /// In the order they were begun.
+    pub rungs: Vec<RungState>,
+    /// In the order they were intended.
+    pub effects: Vec<EffectState>,
+    /// What it waits for.
+    pub waiting: Vec<Waiting>,
+    /// Rungs that a person approved or denied (`false`), with when.
+    pub decisions: Vec<(Tick, Rung, bool)>,
+    /// Rungs recorded as "would have".
+    pub would_have: Vec<Rung>,
+}
+
+/// All durable state.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Sequence of the last entry folded.
+    pub sequence: u64,
+    /// The leader's term.
+    pub term: u64,
+    /// Every incident that retention has kept.
+    pub incidents: BTreeMap<IncidentId, Incident>,
+    /// Held nodes; `None` is all of them.
+    pub paused: BTreeMap<Option<NodeName>, String>,
+}
+
+/// Why an entry does not fit.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum FoldError {
+    /// A gap or a repetition.
+    #[error(
+        "journal entry {found} follows {expected_after}: the journal has a gap or was written by two controllers"
+    )]
+    Sequence {
+        /// Last one folded.
+        expected_after: u64,
+        /// The one that came.
+        found: u64,
+    },
+    /// It speaks of an incident that was never opened.
+    #[error("journal entry {sequence} speaks of incident {incident}, which no entry opened")]
+    UnknownIncident {
+        /// Which entry.
+        sequence: u64,
+        /// Which incident.
+        incident: IncidentId,
+    },
+    /// It resolves an effect that was never intended.
+    #[error("journal entry {sequence} resolves effect {effect}, which no entry intended")]
+    UnknownEffect {
+        /// Which entry.
+        sequence: u64,
+        /// Which effect.
+        effect: EffectId,
+    },
+}
+
+impl Ledger {
+    /// Folds one entry in.
+    ///
+    /// # Errors
+    /// When the entry does not follow from what came before: the journal is damaged, and nothing may be decided on it.
+    pub fn fold(&mut self, entry: &Entry) -> Result<(), FoldError> {
+        let _ = entry;
+        Ok(())
+    }
+
+    /// The incident of a node that has not ended.
+    #[must_use]
+    pub fn open_incident(&self, node: &NodeName) -> Option<&Incident> {
+        self.incidents
+            .values()
+            .find(|i| &i.node == node && !matches!(i.standing, Standing::Closed(..)))
+    }
+}
