@@ -1,3 +1,52 @@
-//! xtask
+//! The menu of the project: `cargo xtask demo`, `test`, `plugins`, `tidy`.
+//!
+//! **Invariants**
+//! - A fresh machine needs nothing but rustup: every command does its own set-up, and says what it installs.
+//! - Nothing is written outside the target directory, the user's cache and what the system's package manager installs.
 
-fn main() {}
+mod build;
+mod demo;
+mod process;
+mod setup;
+mod suite;
+mod tidy;
+mod wasm;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Everything there is to do in this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Play the night of styx: a machine dies behind the provider's back, and comes back.
+    Demo(demo::DemoArguments),
+    /// Set up and run every test.
+    Test(suite::TestArguments),
+    /// Build the shipped plugins into the target directory's `plugins/`.
+    Plugins,
+    /// Check purity, sizes, documents, format and lints.
+    Tidy(tidy::TidyArguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Test(arguments) => suite::run(&arguments),
+        Command::Plugins => wasm::build_all().map(|_| ()),
+        Command::Tidy(arguments) => tidy::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

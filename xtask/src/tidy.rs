@@ -1,0 +1,90 @@
+//! What a compiler does not check: purity, sizes, and documents that name what exists. Then format and lints.
+
+mod documents;
+mod purity;
+mod sizes;
+
+use crate::process::{cargo, step, target_dir};
+use anyhow::{Result, bail};
+use clap::Args;
+
+/// Arguments of `tidy`.
+#[derive(Debug, Args)]
+pub(crate) struct TidyArguments {
+    /// Only what takes a second: no format, no lints.
+    #[arg(long)]
+    quick: bool,
+    /// Write today's sizes into the ratchet (only smaller ones are taken).
+    #[arg(long)]
+    tighten: bool,
+}
+
+/// Runs every check, and tells all that is wrong at once.
+pub(crate) fn run(arguments: &TidyArguments) -> Result<()> {
+    let mut troubles = purity::check()?;
+    troubles.extend(sizes::check(arguments.tighten)?);
+    troubles.extend(documents::check()?);
+    for trouble in &troubles {
+        eprintln!("tidy: {trouble}");
+    }
+    if !troubles.is_empty() {
+        bail!("{} to mend", troubles.len());
+    }
+    if arguments.quick {
+        return Ok(());
+    }
+    step("format", cargo().args(["fmt", "--all", "--check"]))?;
+    step(
+        "format of the plugins",
+        cargo().args([
+            "fmt",
+            "--all",
+            "--check",
+            "--manifest-path",
+            "plugins/Cargo.toml",
+        ]),
+    )?;
+    step(
+        "lints",
+        cargo().args([
+            "clippy",
+            "--locked",
+            "--workspace",
+            "--exclude",
+            "iaso-compile",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    )?;
+    step(
+        "lints of the plugin compiler",
+        cargo().args([
+            "clippy",
+            "--locked",
+            "-p",
+            "iaso-compile",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    )?;
+    step(
+        "lints of the plugins",
+        cargo()
+            .args([
+                "clippy",
+                "--locked",
+                "--manifest-path",
+                "plugins/Cargo.toml",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ])
+            .env("CARGO_TARGET_DIR", target_dir().join("plugins-native")),
+    )
+}
