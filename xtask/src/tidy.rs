@@ -4,9 +4,10 @@ mod documents;
 mod purity;
 mod sizes;
 
-use crate::process::{cargo, step, target_dir};
+use crate::process::{cargo, has_program, root, step, target_dir};
 use anyhow::{Result, bail};
 use clap::Args;
+use std::process::Command;
 
 /// Arguments of `tidy`.
 #[derive(Debug, Args)]
@@ -33,6 +34,8 @@ pub(crate) fn run(arguments: &TidyArguments) -> Result<()> {
     if arguments.quick {
         return Ok(());
     }
+    optional("typos", "spelling", &mut Command::new("typos"))?;
+    optional("cargo-deny", "licences, sources and bans", cargo().args(["deny", "check", "licenses", "bans", "sources"]))?;
     step("format", cargo().args(["fmt", "--all", "--check"]))?;
     step(
         "format of the plugins",
@@ -87,4 +90,13 @@ pub(crate) fn run(arguments: &TidyArguments) -> Result<()> {
             ])
             .env("CARGO_TARGET_DIR", target_dir().join("plugins-native")),
     )
+}
+
+/// Runs a check whose tool a machine may not have. That it did not run is said, and is not taken for a pass.
+fn optional(program: &str, what: &str, command: &mut Command) -> Result<()> {
+    if has_program(program) {
+        return step(what, command.current_dir(root()));
+    }
+    eprintln!("==> NOT CHECKED: {what}: {program} is not installed");
+    Ok(())
 }
