@@ -1,1 +1,30 @@
-//! iaso-host
+//! Runs plugins: compiled WebAssembly components that may only do what they were granted.
+//!
+//! The way of a call: the plugin, [`PluginHost`] (limits, no rights), [`Broker`] (the line between processes), [`GrantedBroker`] (grants,
+//! one resolution), [`Capabilities`] (the rights).
+//!
+//! **Invariants**
+//! - Every run has a fresh store; nothing survives it but what the plugin keeps through `state`.
+//! - Whatever a plugin does, the run ends: by itself, or at its deadline, future and store dropped.
+//! - An interface that is imported and not granted is refused at load; what is not imported is not linked.
+//! - No compiler is linked in: plugins come compiled, and only bytes with the expected digest are loaded.
+
+mod bindings;
+mod broker;
+mod capabilities;
+mod digest;
+mod engine;
+mod fault;
+mod run;
+pub mod types;
+
+pub use broker::{
+    Broker, CallContext, CapError, DnsQuestion, HttpRequest, Job, Phase, Request, Response,
+};
+pub use capabilities::{Capabilities, DnsCall, HttpCall, PingCall, Resolver};
+pub use digest::{BadDigest, Digest};
+pub use engine::{
+    Allocator, EngineError, HOST_TARGET, MEMORY_BYTES_MAX, engine_config, engine_hash,
+};
+pub use fault::{FaultClass, PluginFault};
+pub use run::{LogLevel, LogLine, RunLimits, RunReport};

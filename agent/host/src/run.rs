@@ -1,0 +1,86 @@
+//! What one run of a plugin may use, and what it used.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX};
+use crate::fault::PluginFault;
+
+/// What one run may use. More than the engine can give is cut to what it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunLimits {
+    /// Wall clock for the whole run; then it is dropped.
+    pub timeout: Duration,
+    /// Time spent computing, host calls not counted.
+    pub cpu: Duration,
+    /// Bytes of all memories together.
+    pub memory_bytes: usize,
+    /// Entries of all tables together.
+    pub table_elements: usize,
+    /// Host calls, `log` included.
+    pub host_calls: u32,
+    /// Bytes of log kept; lines beyond are dropped and counted.
+    pub log_bytes: usize,
+}
+
+impl Default for RunLimits {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(10),
+            cpu: Duration::from_secs(2),
+            memory_bytes: MEMORY_BYTES_MAX,
+            table_elements: TABLE_ELEMENTS_MAX,
+            host_calls: 10_000,
+            log_bytes: 16 << 10,
+        }
+    }
+}
+
+impl RunLimits {
+    /// The usual limits, with another wall clock.
+    #[must_use]
+    pub fn with_timeout(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            ..Self::default()
+        }
+    }
+}
+
+/// How much a plugin's log line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names say it all")]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// A line that a plugin logged, control characters replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// How much it matters.
+    pub level: LogLevel,
+    /// The text.
+    pub message: String,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunReport<T> {
+    /// The plugin's answer, or what was wrong with the plugin.
+    pub outcome: Result<T, PluginFault>,
+    /// Wall clock.
+    pub duration: Duration,
+    /// Host calls made, refused ones included.
+    pub host_calls: u32,
+    /// The most memory it held, all memories together.
+    pub memory_peak_bytes: usize,
+    /// What it logged.
+    pub log: Vec<LogLine>,
+    /// Lines that did not fit.
+    pub log_lines_dropped: u32,
+}
