@@ -1,8 +1,9 @@
-//! Durable state: a fold of the journal, and nothing else.
+//! Durable state: a fold of the journal, and nothing else. The fold itself is in [`fold`](crate::fold), questions to it in
+//! [`query`](crate::query).
 
 use crate::effect::{Effect, Outcome};
 use crate::id::{EffectId, IncidentId, NodeName};
-use crate::record::{Closing, Diagnosis, Entry, Rung, RungResult, Waiting};
+use crate::record::{Closing, Diagnosis, Rung, RungResult, Waiting};
 use crate::time::Tick;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -86,6 +87,10 @@ pub struct Incident {
     pub decisions: Vec<(Tick, Rung, bool)>,
     /// Rungs recorded as "would have".
     pub would_have: Vec<Rung>,
+    /// When it was parked, unless a person opened it again: a failed verification then goes back to parked, not to the ladder.
+    pub parked: Option<Tick>,
+    /// How often it looked well and was not.
+    pub verify_failures: u32,
 }
 
 /// All durable state.
@@ -130,23 +135,20 @@ pub enum FoldError {
         /// Which effect.
         effect: EffectId,
     },
-}
-
-impl Ledger {
-    /// Folds one entry in.
-    ///
-    /// # Errors
-    /// When the entry does not follow from what came before: the journal is damaged, and nothing may be decided on it.
-    pub fn fold(&mut self, entry: &Entry) -> Result<(), FoldError> {
-        let _ = entry;
-        Ok(())
-    }
-
-    /// The incident of a node that has not ended.
-    #[must_use]
-    pub fn open_incident(&self, node: &NodeName) -> Option<&Incident> {
-        self.incidents
-            .values()
-            .find(|i| &i.node == node && !matches!(i.standing, Standing::Closed(..)))
-    }
+    /// It opens an incident or intends an effect whose id was used before, or opens a second incident for a node.
+    #[error("journal entry {sequence} uses {id} a second time: ids are never used twice")]
+    Repeated {
+        /// Which entry.
+        sequence: u64,
+        /// Which id.
+        id: String,
+    },
+    /// It speaks of an incident that has ended.
+    #[error("journal entry {sequence} speaks of incident {incident}, which was closed before")]
+    Closed {
+        /// Which entry.
+        sequence: u64,
+        /// Which incident.
+        incident: IncidentId,
+    },
 }

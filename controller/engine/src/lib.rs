@@ -6,15 +6,26 @@
 //! - All durable state is a fold of journal [`Entry`](record::Entry)s; the world is only what is known now, and decays to unknown.
 //! - Silence alone never recreates: a quorum of vantage points must agree, and the provider's word must be known.
 //! - At most one disruptive effect is in flight in the whole cluster, and at most one recreate belongs to one incident.
+//! - A node is never left cordoned and forgotten: the saga is finished, undone, or parked with a page that says so.
 //!
 //! Deliberately absent: the clock, randomness, secrets (only their keys), Kubernetes and provider types, I/O of any kind.
 
+pub mod diagnose;
 pub mod effect;
+pub mod explain;
 pub mod fact;
+mod fold;
+pub mod gate;
 pub mod id;
+pub mod ladder;
 pub mod ledger;
 pub mod plan;
 pub mod policy;
+pub mod query;
 pub mod record;
+pub mod report;
+pub mod saga;
 pub mod time;
+pub mod timeline;
+mod words;
 pub mod world;

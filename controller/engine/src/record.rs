@@ -201,6 +201,11 @@ pub enum Waiting {
         /// Until then, if it stays well.
         until: Tick,
     },
+    /// Nothing is left that Iaso may do: a person was paged.
+    Person {
+        /// What they should look at.
+        why: String,
+    },
 }
 
 /// What is written down.

@@ -1,7 +1,8 @@
 //! What is known now. Every fact has a time, and an old one is unknown.
 
 use crate::fact::{
-    Finding, KubeNode, MachineMetrics, MachineSeen, Observation, Observer, PluginFault, ProbeResult,
+    Finding, KubeNode, MachineMetrics, MachineSeen, Observation, Observer, PluginFault,
+    ProbeResult, Severity,
 };
 use crate::id::NodeName;
 use crate::time::Tick;
@@ -40,6 +41,8 @@ pub struct PluginRun {
     pub findings: Vec<Finding>,
     /// Why it is broken.
     pub fault: Option<PluginFault>,
+    /// Since when every run found something critical; `None`: the latest did not.
+    pub critical_since: Option<Tick>,
 }
 
 /// What is known of one node.
@@ -127,25 +130,27 @@ impl World {
                 findings,
                 fault,
             } => {
-                self.node(node).plugins.insert(
-                    plugin,
-                    Seen {
-                        at: now,
-                        value: PluginRun { findings, fault },
-                    },
-                );
+                let plugins = &mut self.node(node).plugins;
+                let before = plugins.get(&plugin).and_then(|p| p.value.critical_since);
+                let critical = findings.iter().any(|f| f.severity == Severity::Critical);
+                let value = PluginRun {
+                    findings,
+                    fault,
+                    critical_since: critical.then(|| before.unwrap_or(now)),
+                };
+                plugins.insert(plugin, Seen { at: now, value });
             }
             Observation::Kube { node, seen } => {
                 self.node(node).kube = Some(Seen {
                     at: now,
                     value: seen,
-                })
+                });
             }
             Observation::KubeApi { trouble } => {
                 self.kube_api = Some(Seen {
                     at: now,
                     value: trouble,
-                })
+                });
             }
             Observation::Probed {
                 target,
@@ -165,13 +170,13 @@ impl World {
                 self.node(node).machine = Some(Seen {
                     at: now,
                     value: seen,
-                })
+                });
             }
             Observation::Metrics { node, metrics } => {
                 self.node(node).metrics = Some(Seen {
                     at: now,
                     value: metrics,
-                })
+                });
             }
             Observation::Store { trouble } => self.store = trouble,
             Observation::SecretStore { trouble } => self.secret_store = trouble,

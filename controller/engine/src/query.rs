@@ -1,0 +1,198 @@
+//! Questions to the [`Ledger`]: nothing here changes it.
+
+use crate::effect::{Action, Outcome};
+use crate::id::{EffectId, IncidentId, NodeName};
+use crate::ledger::{EffectState, Incident, Ledger, RungState, Standing};
+use crate::policy::Policy;
+use crate::record::{Rung, RungResult};
+use crate::time::Tick;
+use std::time::Duration;
+
+/// Budgets count over this span.
+const DAY: Duration = Duration::from_hours(24);
+
+impl Ledger {
+    /// The incident of a node that has not ended.
+    #[must_use]
+    pub fn open_incident(&self, node: &NodeName) -> Option<&Incident> {
+        self.incidents
+            .values()
+            .find(|i| &i.node == node && !matches!(i.standing, Standing::Closed(..)))
+    }
+
+    /// An effect by its id.
+    #[must_use]
+    pub fn effect(&self, id: &EffectId) -> Option<&EffectState> {
+        self.effects().find(|e| &e.effect.id == id)
+    }
+
+    /// Every effect of every incident.
+    pub fn effects(&self) -> impl Iterator<Item = &EffectState> {
+        self.incidents.values().flat_map(|i| i.effects.iter())
+    }
+
+    /// Effects without a settled outcome: a controller that starts must ask what became of each.
+    pub fn unsettled(&self) -> impl Iterator<Item = &EffectState> {
+        self.effects().filter(|e| !e.is_settled())
+    }
+
+    /// Disruptive effects that may be happening now, in the whole cluster.
+    pub fn disruptive_in_flight<'a>(
+        &'a self,
+        policy: &'a Policy,
+        now: Tick,
+    ) -> impl Iterator<Item = &'a EffectState> {
+        self.effects()
+            .filter(move |e| e.effect.action.is_disruptive() && e.is_in_flight(policy, now))
+    }
+
+    /// Recreates in the whole cluster in the last 24 hours, those that provably never began left out.
+    #[must_use]
+    pub fn recreates_today(&self, now: Tick) -> usize {
+        self.effects()
+            .filter(|e| matches!(e.effect.action, Action::Recreate { .. }) && e.counts(now))
+            .count()
+    }
+
+    /// Reboots of one node in the last 24 hours, those that provably never began left out.
+    #[must_use]
+    pub fn reboots_today(&self, node: &NodeName, now: Tick) -> usize {
+        self.effects()
+            .filter(|e| {
+                &e.effect.node == node && e.effect.action == Action::Reboot && e.counts(now)
+            })
+            .count()
+    }
+
+    /// Why disruptive effects on a node are held by a person, if they are.
+    #[must_use]
+    pub fn pause_reason(&self, node: &NodeName) -> Option<&str> {
+        self.paused
+            .get(&Some(node.clone()))
+            .or_else(|| self.paused.get(&None))
+            .map(String::as_str)
+    }
+
+    /// The id of the next incident of a node.
+    #[must_use]
+    pub fn next_incident(&self, node: &NodeName) -> IncidentId {
+        IncidentId(format!("{node}-{}", self.sequence.saturating_add(1)))
+    }
+}
+
+impl EffectState {
+    /// It provably never happened.
+    #[must_use]
+    pub fn never_began(&self) -> bool {
+        matches!(self.latest, Some((_, Outcome::NotStarted { .. })))
+    }
+
+    /// It was done, and when.
+    #[must_use]
+    pub fn done(&self) -> Option<Tick> {
+        match &self.latest {
+            Some((at, Outcome::Done { .. })) => Some(*at),
+            None
+            | Some((
+                _,
+                Outcome::Failed { .. }
+                | Outcome::NotStarted { .. }
+                | Outcome::InDoubt { .. }
+                | Outcome::Started { .. },
+            )) => None,
+        }
+    }
+
+    /// Whether it may be happening now. The provider's effects stay in flight until their outcome is known. A fix does not: its agent
+    /// may have died with the machine, and nobody else could ever tell; the agent's own deadline is long over by then.
+    #[must_use]
+    pub fn is_in_flight(&self, policy: &Policy, now: Tick) -> bool {
+        if self.is_settled() {
+            return false;
+        }
+        let lapse = policy.fix_wait_secs.saturating_add(policy.doubt_secs);
+        let is_fix = matches!(self.effect.action, Action::ApplyFix { .. });
+        !is_fix || now.since(self.intended) < Duration::from_secs(lapse)
+    }
+
+    fn counts(&self, now: Tick) -> bool {
+        !self.never_began() && now.since(self.intended) < DAY
+    }
+}
+
+impl Incident {
+    /// The id of its next effect.
+    #[must_use]
+    pub fn next_effect(&self) -> EffectId {
+        EffectId(format!(
+            "{}/{}",
+            self.id,
+            self.effects.len().saturating_add(1)
+        ))
+    }
+
+    /// The rung that is being taken.
+    #[must_use]
+    pub fn running(&self) -> Option<&RungState> {
+        self.rungs.iter().rev().find(|r| r.ended.is_none())
+    }
+
+    /// How often a rung was begun.
+    #[must_use]
+    pub fn attempts(&self, rung: &Rung) -> u32 {
+        let count = self.rungs.iter().filter(|r| &r.rung == rung).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// How often a rung was taken to its end without helping.
+    #[must_use]
+    pub fn tried(&self, rung: &Rung) -> u32 {
+        let spent = |r: &&RungState| {
+            &r.rung == rung
+                && matches!(
+                    r.ended,
+                    Some((
+                        _,
+                        RungResult::NoHelp | RungResult::Failed | RungResult::Recovered
+                    ))
+                )
+        };
+        let count = self.rungs.iter().filter(spent).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// The latest word of a person about a rung: `Some(true)` is yes.
+    #[must_use]
+    pub fn decision(&self, rung: &Rung) -> Option<bool> {
+        self.decisions
+            .iter()
+            .rev()
+            .find(|(_, r, _)| r == rung)
+            .map(|(_, _, yes)| *yes)
+    }
+
+    /// The recreate that happened or may have happened; at most one.
+    #[must_use]
+    pub fn recreate(&self) -> Option<&EffectState> {
+        self.effects
+            .iter()
+            .find(|e| matches!(e.effect.action, Action::Recreate { .. }) && !e.never_began())
+    }
+
+    /// Something disruptive was done, or may have been.
+    #[must_use]
+    pub fn was_touched(&self) -> bool {
+        self.effects
+            .iter()
+            .any(|e| e.effect.action.is_disruptive() && !e.never_began())
+    }
+
+    /// The latest effect whose action has this name and that was done.
+    #[must_use]
+    pub fn last_done(&self, name: &str) -> Option<&EffectState> {
+        self.effects
+            .iter()
+            .rev()
+            .find(|e| e.effect.action.name() == name && e.done().is_some())
+    }
+}
