@@ -57,7 +57,7 @@ pub trait Http {
     fn send(&self, request: &Request) -> Result<Response, Error>;
 
     /// A GET without headers whose body is cut after 4 KiB.
-    fn get(&self, url: &str, timeout: Duration) -> Result<Response, Error> {
+    fn http_get(&self, url: &str, timeout: Duration) -> Result<Response, Error> {
         self.send(&Request {
             method: "GET".to_owned(),
             url: url.to_owned(),
