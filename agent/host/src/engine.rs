@@ -116,7 +116,8 @@ pub fn engine_hash(target: &str) -> Digest {
     hasher.write(b"iaso-engine\0");
     // Hashes wasmtime's full version, which it does not offer as a constant.
     ModuleVersionStrategy::WasmtimeVersion.hash(&mut hasher);
-    hasher.write(format!("{PROFILE:?}\0{target}").as_bytes());
+    let Profile { revision, .. } = PROFILE;
+    hasher.write(format!("{revision}\0{PROFILE:?}\0{target}").as_bytes());
     Digest::from_bytes(hasher.0.finalize().into())
 }
 
@@ -167,8 +168,8 @@ fn pool(runs_max: u32) -> PoolingAllocationConfig {
     pool.total_component_instances(runs_max)
         .total_core_instances(runs_max.saturating_mul(CORE_INSTANCES_MAX))
         .total_stacks(runs_max)
-        .total_memories(runs_max.saturating_mul(2))
-        .total_tables(runs_max.saturating_mul(6))
+        .total_memories(runs_max.saturating_mul(MEMORIES_MAX))
+        .total_tables(runs_max.saturating_mul(TABLES_MAX))
         .max_core_instances_per_component(CORE_INSTANCES_MAX)
         .max_memories_per_component(MEMORIES_MAX)
         .max_tables_per_component(TABLES_MAX)

@@ -9,15 +9,29 @@
 //! - An interface that is imported and not granted is refused at load; what is not imported is not linked.
 //! - No compiler is linked in: plugins come compiled, and only bytes with the expected digest are loaded.
 
+mod aot;
 mod bindings;
+mod bounds;
 mod broker;
 mod capabilities;
+mod classify;
 mod digest;
 mod engine;
 mod fault;
+mod glue;
+mod granted;
+mod granted_net;
+mod host;
+mod interface;
+mod load;
+mod plugin_state;
+mod resolver;
 mod run;
+mod store;
+mod ticker;
 pub mod types;
 
+pub use bounds::{ATTRIBUTES_MAX, FINDINGS_MAX, TEXT_BYTES_MAX};
 pub use broker::{
     Broker, CallContext, CapError, DnsQuestion, HttpRequest, Job, Phase, Request, Response,
 };
@@ -27,4 +41,10 @@ pub use engine::{
     Allocator, EngineError, HOST_TARGET, MEMORY_BYTES_MAX, engine_config, engine_hash,
 };
 pub use fault::{FaultClass, PluginFault};
+pub use granted::GrantedBroker;
+pub use host::{HostConfig, LoadedPlugin, PluginHost};
+pub use interface::{INTERFACE_VERSION, Interface};
+pub use load::COMPILED_BYTES_MAX;
+pub use plugin_state::QUOTA_BYTES;
+pub use resolver::SystemResolver;
 pub use run::{LogLevel, LogLine, RunLimits, RunReport};

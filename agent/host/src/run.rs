@@ -84,3 +84,32 @@ pub struct RunReport<T> {
     /// Lines that did not fit.
     pub log_lines_dropped: u32,
 }
+
+impl<T> RunReport<T> {
+    /// A report of something that needed no run.
+    pub(crate) fn unrun(outcome: Result<T, PluginFault>) -> Self {
+        Self {
+            outcome,
+            duration: Duration::ZERO,
+            host_calls: 0,
+            memory_peak_bytes: 0,
+            log: Vec::new(),
+            log_lines_dropped: 0,
+        }
+    }
+
+    /// Goes on with the plugin's answer.
+    pub(crate) fn and_then<U>(
+        self,
+        then: impl FnOnce(T) -> Result<U, PluginFault>,
+    ) -> RunReport<U> {
+        RunReport {
+            outcome: self.outcome.and_then(then),
+            duration: self.duration,
+            host_calls: self.host_calls,
+            memory_peak_bytes: self.memory_peak_bytes,
+            log: self.log,
+            log_lines_dropped: self.log_lines_dropped,
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What a plugin answers is cut to size before anyone else sees it, and the cut is said.
+
+use crate::fault::{FaultClass, PluginFault};
+use crate::types::{Attributes, Finding, FixDescription, FixOutcome, FixPlan};
+
+/// Findings of one check.
+pub const FINDINGS_MAX: usize = 64;
+/// Bytes of one text.
+pub const TEXT_BYTES_MAX: usize = 4096;
+/// Attributes of one record, and entries of its lists.
+pub const ATTRIBUTES_MAX: usize = 32;
+/// Fixes of one plugin.
+const FIXES_MAX: usize = 32;
+/// Bytes of a finding's code or a fix's name.
+const NAME_BYTES_MAX: usize = 128;
+
+/// Cuts and remembers whether it had to.
+#[derive(Default)]
+struct Cutter {
+    has_cut: bool,
+}
+
+impl Cutter {
+    fn text(&mut self, text: &mut String) {
+        if text.len() > TEXT_BYTES_MAX {
+            self.has_cut = true;
+            text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX - '…'.len_utf8()));
+            text.push('…');
+        }
+    }
+
+    fn list<T>(&mut self, list: &mut Vec<T>, max: usize) {
+        self.has_cut |= list.len() > max;
+        list.truncate(max);
+    }
+
+    fn texts(&mut self, texts: &mut Vec<String>) {
+        self.list(texts, ATTRIBUTES_MAX);
+        texts.iter_mut().for_each(|text| self.text(text));
+    }
+
+    fn attributes(&mut self, attributes: &mut Attributes) {
+        self.list(attributes, ATTRIBUTES_MAX);
+        for (key, value) in attributes {
+            self.text(key);
+            self.text(value);
+        }
+    }
+
+    fn finding(&mut self, finding: &mut Finding) {
+        for text in [
+            &mut finding.severity,
+            &mut finding.subject,
+            &mut finding.summary,
+        ] {
+            self.text(text);
+        }
+        self.texts(&mut finding.remedies);
+        self.attributes(&mut finding.attributes);
+    }
+
+    fn act(
+        &mut self,
+        verdict: &mut String,
+        reason: &mut String,
+        steps: &mut Vec<String>,
+        more: &mut Attributes,
+    ) {
+        self.text(verdict);
+        self.text(reason);
+        self.texts(steps);
+        self.attributes(more);
+        if self.has_cut {
+            more.truncate(ATTRIBUTES_MAX - 1);
+            more.push(("iaso.output-cut".to_owned(), "true".to_owned()));
+        }
+    }
+}
+
+/// The findings, cut to size; a further finding says so.
+pub(crate) fn findings(
+    plugin: &str,
+    mut findings: Vec<Finding>,
+) -> Result<Vec<Finding>, PluginFault> {
+    if let Some(bad) = findings.iter().find(|finding| !is_name(&finding.code)) {
+        let code: String = bad
+            .code
+            .chars()
+            .take(64)
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        return Err(PluginFault::new(
+            FaultClass::BadOutput,
+            format!(
+                "its finding's code `{code}` is not 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`"
+            ),
+        ));
+    }
+    let count = findings.len();
+    let mut cutter = Cutter::default();
+    cutter.list(&mut findings, FINDINGS_MAX);
+    findings
+        .iter_mut()
+        .for_each(|finding| cutter.finding(finding));
+    if cutter.has_cut {
+        findings.truncate(FINDINGS_MAX - 1);
+        findings.push(output_cut(plugin, count));
+    }
+    Ok(findings)
+}
+
+fn output_cut(plugin: &str, count: usize) -> Finding {
+    Finding {
+        code: format!("{plugin}.output-cut"),
+        severity: "info".to_owned(),
+        subject: plugin.to_owned(),
+        summary: format!(
+            "The plugin answered more than the agent takes ({count} findings; at most {FINDINGS_MAX}, {TEXT_BYTES_MAX} bytes a text, \
+             {ATTRIBUTES_MAX} attributes): the rest was cut."
+        ),
+        remedies: Vec::new(),
+        attributes: Vec::new(),
+    }
+}
+
+/// The fixes of a plugin. What cannot be named cannot be called, so here a cut would be wrong.
+pub(crate) fn fixes(mut fixes: Vec<FixDescription>) -> Result<Vec<FixDescription>, PluginFault> {
+    if fixes.len() > FIXES_MAX || fixes.iter().any(|fix| !is_name(&fix.name)) {
+        return Err(PluginFault::new(
+            FaultClass::BadOutput,
+            format!(
+                "it offers more than {FIXES_MAX} fixes, or one whose name is not 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`"
+            ),
+        ));
+    }
+    let mut cutter = Cutter::default();
+    fixes
+        .iter_mut()
+        .for_each(|fix| cutter.text(&mut fix.summary));
+    Ok(fixes)
+}
+
+pub(crate) fn plan(mut plan: FixPlan) -> FixPlan {
+    Cutter::default().act(
+        &mut plan.verdict,
+        &mut plan.reason,
+        &mut plan.steps,
+        &mut plan.attributes,
+    );
+    plan
+}
+
+pub(crate) fn outcome(mut outcome: FixOutcome) -> FixOutcome {
+    Cutter::default().act(
+        &mut outcome.outcome,
+        &mut outcome.reason,
+        &mut outcome.steps,
+        &mut outcome.attributes,
+    );
+    outcome
+}
+
+fn is_name(text: &str) -> bool {
+    let is_good = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.bytes().all(is_good)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn finding(summary: String, attributes: Attributes) -> Finding {
+        Finding {
+            code: "p.x".to_owned(),
+            severity: "ok".to_owned(),
+            subject: String::new(),
+            summary,
+            remedies: Vec::new(),
+            attributes,
+        }
+    }
+
+    proptest! {
+        /// Catches: a cut inside a character, a bound that the added finding exceeds, a cut that nobody is told of.
+        #[test]
+        fn answers_are_within_bounds_and_a_cut_is_always_said(
+            count in 0usize..80, unit in "[aé…😀]", times in 0usize..5000, attributes in 0usize..40
+        ) {
+            let given = finding(unit.repeat(times), vec![("k".to_owned(), "v".to_owned()); attributes]);
+            let cut = findings("p", vec![given.clone(); count]).expect("the code is good");
+            prop_assert!(cut.len() <= FINDINGS_MAX);
+            for finding in &cut {
+                prop_assert!(finding.summary.len() <= TEXT_BYTES_MAX);
+                prop_assert!(finding.attributes.len() <= ATTRIBUTES_MAX);
+            }
+            let is_whole = cut == vec![given; count];
+            prop_assert_eq!(!is_whole, cut.last().is_some_and(|f| f.code == "p.output-cut"));
+        }
+    }
+
+    #[test]
+    fn a_code_that_is_no_code_is_bad_output() {
+        let mut given = finding(String::new(), Vec::new());
+        given.code = "p x\n".to_owned();
+        assert_eq!(
+            findings("p", vec![given]).expect_err("bad code").class,
+            FaultClass::BadOutput
+        );
+    }
+}
