@@ -8,6 +8,7 @@
 #[allow(
     missing_docs,
     clippy::pedantic,
+    clippy::allow_attributes_without_reason,
     reason = "generated code: its documentation is in the .proto files"
 )]
 pub mod v1 {

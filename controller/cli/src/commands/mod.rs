@@ -1,0 +1,104 @@
+//! One small file for each command: ask, print, and say with which code to exit.
+
+mod completions;
+mod decide;
+mod events;
+mod explain;
+mod incident;
+mod incidents;
+mod node;
+mod nodes;
+mod reconnect;
+mod report;
+
+use crate::args::{Args, Command, Format, Global};
+use crate::client::{Client, Decision, Hold};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::render::{self, Style};
+use crate::{output, target, token};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What every command gets.
+struct Session {
+    client: Client,
+    format: Format,
+    style: Style,
+}
+
+impl Session {
+    async fn open(global: &Global) -> Result<Self, Failure> {
+        let uri = target::controller(&global.controller, global.insecure)?;
+        let home = output::variable("HOME").map(PathBuf::from);
+        let token = token::read(global.token_file.as_deref(), home.as_deref())?;
+        if token.exposed {
+            output::complain(&format!(
+                "iaso: others on this machine can read the token: chmod 600 {}",
+                token.file.display()
+            ));
+        }
+        let client = Client::connect(&uri, token, Duration::from_secs(global.timeout_secs)).await?;
+        Ok(Self {
+            client,
+            format: global.output,
+            style: output::style(global.color),
+        })
+    }
+
+    /// Prints the JSON or the table.
+    fn show<T: Serialize>(
+        &self,
+        model: &T,
+        table: impl FnOnce(&Style, &T) -> String,
+    ) -> Result<(), Failure> {
+        output::print(&match self.format {
+            Format::Json => render::json(model),
+            Format::Table => table(&self.style, model),
+        })
+    }
+}
+
+/// Runs one command to its end.
+pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
+    if let Command::Completions { shell } = args.command {
+        return completions::run(shell);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::Runtime)?;
+    let exit = runtime.block_on(dispatch(args));
+    // A name lookup may hang in a thread: it must not keep the process.
+    runtime.shutdown_background();
+    exit
+}
+
+async fn dispatch(args: Args) -> Result<Exit, Failure> {
+    let session = Session::open(&args.global).await?;
+    match args.command {
+        Command::Nodes => nodes::run(&session).await,
+        Command::Node { name } => node::run(&session, name).await,
+        Command::Incidents { state, limit } => incidents::run(&session, state, limit).await,
+        Command::Incident { id, follow } => incident::run(&session, &id, &follow).await,
+        Command::Report { id, format, out } => {
+            report::run(&session, id, format, out.as_deref()).await
+        }
+        Command::Approve(decision) => decide::decide(&session, Decision::Approve, decision).await,
+        Command::Deny(decision) => decide::decide(&session, Decision::Deny, decision).await,
+        Command::Pause { node, reason, who } => {
+            decide::hold(&session, Hold::Pause, node, Some(reason), who).await
+        }
+        Command::Resume { node, reason, who } => {
+            decide::hold(&session, Hold::Resume, node, reason, who).await
+        }
+        Command::Events {
+            since,
+            incident,
+            follow,
+        } => events::run(&session, since, incident.as_deref(), &follow).await,
+        Command::Explain { node } => explain::run(&session, node).await,
+        Command::Completions { shell } => completions::run(shell),
+    }
+}

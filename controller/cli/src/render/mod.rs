@@ -1,0 +1,28 @@
+//! What answers look like. Pure: a model and a [`Style`] in, text out.
+
+mod event;
+mod explain;
+mod incident;
+mod layout;
+mod node;
+#[cfg(test)]
+mod sample;
+mod style;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use event::event;
+pub(crate) use explain::explanation;
+pub(crate) use incident::{Timeline, incident_header, incidents};
+pub(crate) use node::{node, nodes};
+pub(crate) use style::Style;
+
+use crate::text;
+use serde::Serialize;
+
+/// One JSON object on one line.
+pub(crate) fn json(model: &impl Serialize) -> String {
+    let line = serde_json::to_string(model)
+        .expect("the model has only string keys and cannot fail to serialise");
+    text::json(&line) + "\n"
+}

@@ -1,0 +1,290 @@
+//! An operator's service that answers as told, in this process, over a real socket.
+
+use iaso_proto::v1::{
+    self,
+    operator_service_server::{OperatorService, OperatorServiceServer},
+};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
+use tonic::{Request, Response, Status, transport::Server};
+
+/// The only token it accepts.
+pub(crate) const TOKEN: &str = "operators-secret";
+
+type EventStream = Pin<Box<dyn Stream<Item = Result<v1::Event, Status>> + Send>>;
+
+/// What it answers. Queues are answered one by one, their last entry for ever.
+#[derive(Default)]
+pub(crate) struct Script {
+    pub(crate) nodes: Vec<v1::Node>,
+    pub(crate) node: Option<v1::NodeDetail>,
+    pub(crate) incidents: Vec<v1::Incident>,
+    pub(crate) incident: VecDeque<v1::IncidentDetail>,
+    pub(crate) report: Option<v1::Report>,
+    pub(crate) explanation: Option<v1::Explanation>,
+    pub(crate) decision: Option<Result<String, Status>>,
+    /// One for each call of `WatchEvents`; afterwards streams that stay silent.
+    pub(crate) streams: VecDeque<Vec<Result<v1::Event, Status>>>,
+    /// What was asked, in words.
+    pub(crate) asked: Vec<String>,
+}
+
+/// A running one.
+#[derive(Clone)]
+pub(crate) struct Controller {
+    pub(crate) address: SocketAddr,
+    script: Arc<Mutex<Script>>,
+    task: Arc<JoinHandle<()>>,
+}
+
+impl Controller {
+    pub(crate) async fn start(script: Script) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let script = Arc::new(Mutex::new(script));
+        let service = OperatorServiceServer::with_interceptor(Fake(Arc::clone(&script)), authorize);
+        let served = Server::builder()
+            .add_service(service)
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        let task = tokio::spawn(async move {
+            let _ = served.await;
+        });
+        Self {
+            address,
+            script,
+            task: Arc::new(task),
+        }
+    }
+
+    pub(crate) fn asked(&self) -> Vec<String> {
+        lock(&self.script).asked.clone()
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.task) == 1 {
+            self.task.abort();
+        }
+    }
+}
+
+fn lock(script: &Mutex<Script>) -> MutexGuard<'_, Script> {
+    script.lock().expect("no other test holds it")
+}
+
+#[allow(
+    clippy::result_large_err,
+    reason = "an interceptor's signature is tonic's"
+)]
+fn authorize(request: Request<()>) -> Result<Request<()>, Status> {
+    let shown = request
+        .metadata()
+        .get("authorization")
+        .and_then(|value| value.to_str().ok());
+    if shown == Some(&format!("Bearer {TOKEN}")) {
+        Ok(request)
+    } else {
+        Err(Status::unauthenticated("wrong operator token"))
+    }
+}
+
+struct Fake(Arc<Mutex<Script>>);
+
+impl Fake {
+    fn script(&self, asked: String) -> MutexGuard<'_, Script> {
+        let mut script = lock(&self.0);
+        script.asked.push(asked);
+        script
+    }
+}
+
+fn absent(what: &str) -> Status {
+    Status::not_found(format!("no such {what}"))
+}
+
+#[tonic::async_trait]
+impl OperatorService for Fake {
+    type WatchEventsStream = EventStream;
+
+    async fn list_nodes(
+        &self,
+        _: Request<v1::ListNodesRequest>,
+    ) -> Result<Response<v1::ListNodesResponse>, Status> {
+        let nodes = self.script("nodes".to_owned()).nodes.clone();
+        Ok(Response::new(v1::ListNodesResponse {
+            nodes,
+            controller_state: String::new(),
+        }))
+    }
+
+    async fn get_node(
+        &self,
+        request: Request<v1::GetNodeRequest>,
+    ) -> Result<Response<v1::NodeDetail>, Status> {
+        let node = self
+            .script(format!("node {}", request.get_ref().name))
+            .node
+            .clone();
+        node.map(Response::new).ok_or_else(|| absent("node"))
+    }
+
+    async fn list_incidents(
+        &self,
+        request: Request<v1::ListIncidentsRequest>,
+    ) -> Result<Response<v1::ListIncidentsResponse>, Status> {
+        let v1::ListIncidentsRequest { limit, state } = request.into_inner();
+        let incidents = self
+            .script(format!("incidents {limit} [{state}]"))
+            .incidents
+            .clone();
+        Ok(Response::new(v1::ListIncidentsResponse { incidents }))
+    }
+
+    async fn get_incident(
+        &self,
+        request: Request<v1::GetIncidentRequest>,
+    ) -> Result<Response<v1::IncidentDetail>, Status> {
+        let mut script = self.script(format!("incident {}", request.get_ref().id));
+        let next = if script.incident.len() > 1 {
+            script.incident.pop_front()
+        } else {
+            script.incident.front().cloned()
+        };
+        next.map(Response::new).ok_or_else(|| absent("incident"))
+    }
+
+    async fn get_report(
+        &self,
+        request: Request<v1::GetReportRequest>,
+    ) -> Result<Response<v1::Report>, Status> {
+        let v1::GetReportRequest { id, format } = request.into_inner();
+        let report = self.script(format!("report {id} {format}")).report.clone();
+        report.map(Response::new).ok_or_else(|| absent("incident"))
+    }
+
+    async fn explain(
+        &self,
+        request: Request<v1::ExplainRequest>,
+    ) -> Result<Response<v1::Explanation>, Status> {
+        let explanation = self
+            .script(format!("explain {}", request.get_ref().node))
+            .explanation
+            .clone();
+        explanation.map(Response::new).ok_or_else(|| absent("node"))
+    }
+
+    async fn approve(
+        &self,
+        request: Request<v1::DecisionRequest>,
+    ) -> Result<Response<v1::DecisionResponse>, Status> {
+        let v1::DecisionRequest {
+            incident,
+            reason,
+            who,
+        } = request.into_inner();
+        let decision = self
+            .script(format!("approve {incident} [{reason}] by {who}"))
+            .decision
+            .clone();
+        decision
+            .unwrap_or_else(|| Err(absent("incident")))
+            .map(|message| Response::new(v1::DecisionResponse { message }))
+    }
+
+    async fn deny(
+        &self,
+        request: Request<v1::DecisionRequest>,
+    ) -> Result<Response<v1::DecisionResponse>, Status> {
+        let v1::DecisionRequest {
+            incident,
+            reason,
+            who,
+        } = request.into_inner();
+        let decision = self
+            .script(format!("deny {incident} [{reason}] by {who}"))
+            .decision
+            .clone();
+        decision
+            .unwrap_or_else(|| Err(absent("incident")))
+            .map(|message| Response::new(v1::DecisionResponse { message }))
+    }
+
+    async fn pause(
+        &self,
+        request: Request<v1::PauseRequest>,
+    ) -> Result<Response<v1::PauseResponse>, Status> {
+        let v1::PauseRequest { node, reason, who } = request.into_inner();
+        drop(self.script(format!("pause [{node}] [{reason}] by {who}")));
+        Ok(Response::new(v1::PauseResponse {
+            message: format!("paused {node}"),
+        }))
+    }
+
+    async fn resume(
+        &self,
+        request: Request<v1::PauseRequest>,
+    ) -> Result<Response<v1::PauseResponse>, Status> {
+        let v1::PauseRequest { node, reason, who } = request.into_inner();
+        drop(self.script(format!("resume [{node}] [{reason}] by {who}")));
+        Ok(Response::new(v1::PauseResponse {
+            message: format!("resumed {node}"),
+        }))
+    }
+
+    async fn watch_events(
+        &self,
+        request: Request<v1::WatchEventsRequest>,
+    ) -> Result<Response<EventStream>, Status> {
+        let v1::WatchEventsRequest {
+            after_sequence,
+            follow,
+            incident,
+        } = request.into_inner();
+        let scripted = self
+            .script(format!("watch {after_sequence} {follow} [{incident}]"))
+            .streams
+            .pop_front();
+        let stream: EventStream = match scripted {
+            Some(events) => Box::pin(tokio_stream::iter(events)),
+            None if follow => Box::pin(tokio_stream::pending()),
+            None => Box::pin(tokio_stream::empty()),
+        };
+        Ok(Response::new(Box::pin(stream.fuse())))
+    }
+}
+
+pub(crate) fn event(sequence: u64, text: &str) -> Result<v1::Event, Status> {
+    Ok(v1::Event {
+        sequence,
+        at_unix_ms: 1_795_403_565_000,
+        kind: "note".to_owned(),
+        node: "styx".to_owned(),
+        incident: "inc-7".to_owned(),
+        text: text.to_owned(),
+        json: r#"{"note":1}"#.to_owned(),
+    })
+}
+
+pub(crate) fn incident(state: &str, lines: u64) -> v1::IncidentDetail {
+    let entry = |sequence| v1::TimelineEntry {
+        sequence,
+        at_unix_ms: 1_795_403_565_000,
+        kind: "note".to_owned(),
+        text: format!("line {sequence}"),
+    };
+    v1::IncidentDetail {
+        incident: Some(v1::Incident {
+            id: "inc-7".to_owned(),
+            node: "styx".to_owned(),
+            state: state.to_owned(),
+            ..Default::default()
+        }),
+        timeline: (1..=lines).map(entry).collect(),
+    }
+}

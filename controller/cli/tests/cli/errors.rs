@@ -1,0 +1,196 @@
+//! Each error: its exit code, and that it says what to do.
+
+use crate::controller::{Controller, Script, event};
+use crate::iaso::{Home, finish, run};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
+use tonic::Status;
+
+#[tokio::test]
+async fn a_wrong_token_exits_5_and_names_the_file() {
+    let controller = Controller::start(Script::default()).await;
+    let home = Home::new();
+    let file = home.token("wrong.token", "not-it");
+    let url = format!("http://{}", controller.address);
+    let ran = home
+        .run(
+            &url,
+            &["nodes", "--token-file", file.to_str().expect("UTF-8")],
+        )
+        .await;
+    assert_eq!(ran.code, 5);
+    for said in [
+        file.to_str().expect("UTF-8"),
+        &url,
+        "wrong operator token",
+        "data_dir",
+    ] {
+        assert!(ran.err.contains(said), "{said}: {}", ran.err);
+    }
+    assert!(
+        !ran.err.contains("not-it"),
+        "the token itself is never shown"
+    );
+}
+
+#[tokio::test]
+async fn a_missing_token_exits_5_and_names_the_places_looked_at() {
+    let home = Home::new();
+    let ran = home
+        .run(
+            "http://127.0.0.1:1",
+            &["nodes", "--token-file", "/nowhere/t"],
+        )
+        .await;
+    assert_eq!(ran.code, 5);
+    assert!(
+        ran.err.contains("/nowhere/t: no such file") && ran.err.contains("IASO_TOKEN_FILE"),
+        "{}",
+        ran.err
+    );
+}
+
+#[tokio::test]
+async fn nobody_listening_exits_4_and_says_where_and_what_to_look_at() {
+    let free = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port")
+        .local_addr()
+        .expect("bound");
+    let ran = Home::new().run(&format!("http://{free}"), &["nodes"]).await;
+    assert_eq!(ran.code, 4);
+    for said in [
+        &free.to_string(),
+        "refused",
+        "systemctl status iaso-controller",
+        "IASO_CONTROLLER",
+    ] {
+        assert!(ran.err.contains(said), "{said}: {}", ran.err);
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_never_answers_exits_4_after_the_timeout() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", silent.local_addr().expect("bound"));
+    let ran = Home::new()
+        .run(&url, &["nodes", "--timeout-secs", "1"])
+        .await;
+    assert_eq!(ran.code, 4);
+    assert!(
+        ran.err.contains("no answer within 1 s") && ran.err.contains("--timeout-secs"),
+        "{}",
+        ran.err
+    );
+}
+
+#[tokio::test]
+async fn something_that_is_not_a_controller_exits_4_and_names_the_right_port() {
+    let other = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", other.local_addr().expect("bound"));
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = other.accept().await {
+            let _ = socket
+                .write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+                .await;
+        }
+    });
+    let ran = Home::new().run(&url, &["nodes"]).await;
+    assert_eq!(ran.code, 4);
+    assert!(
+        ran.err.contains("Something else listens there") && ran.err.contains("status_listen"),
+        "{}",
+        ran.err
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_name_exits_6_and_says_where_names_are_listed() {
+    let controller = Controller::start(Script::default()).await;
+    for (args, list) in [
+        (["node", "x"], "iaso nodes"),
+        (["explain", "x"], "iaso nodes"),
+        (["incident", "x"], "iaso incidents"),
+        (["report", "x"], "iaso incidents"),
+    ] {
+        let ran = run(&controller, &args).await;
+        assert_eq!(ran.code, 6, "{args:?}");
+        assert!(
+            ran.err.contains("no such") && ran.err.contains(list),
+            "{}",
+            ran.err
+        );
+    }
+    assert_eq!(
+        run(&controller, &["incident", "x", "--follow"]).await.code,
+        6
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_exits_2() {
+    let home = Home::new();
+    for args in [
+        &["nodes", "--frobnicate"][..],
+        &["pause", "styx"],
+        &["incidents", "--limit", "0"],
+        &["node", ""],
+        &["nodes", "--controller", "https://127.0.0.1:7443"],
+        &["nodes", "--controller", "http://192.0.2.1:7443"],
+        &["nodes", "--timeout-secs", "0"],
+    ] {
+        let ran = home.run("http://127.0.0.1:1", args).await;
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{args:?}");
+        assert!(!ran.err.is_empty(), "{args:?}");
+    }
+    let mut nobody = home.command(
+        &format!(
+            "http://{}",
+            Controller::start(Script::default()).await.address
+        ),
+        &["approve", "inc-7"],
+    );
+    nobody.env_remove("USER");
+    let ran = finish(nobody).await;
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("--who"), "{}", ran.err);
+}
+
+#[tokio::test]
+async fn a_reader_that_was_cut_off_is_told_how_to_go_on() {
+    let streams = [vec![
+        event(4, "a"),
+        Err(Status::data_loss("you read too slowly")),
+    ]]
+    .into();
+    let ran = run(
+        &Controller::start(Script {
+            streams,
+            ..Default::default()
+        })
+        .await,
+        &["events"],
+    )
+    .await;
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.out.contains('a')
+            && ran.err.contains("you read too slowly")
+            && ran.err.contains("--since"),
+        "{}",
+        ran.err
+    );
+}
+
+#[tokio::test]
+async fn help_documents_every_exit_code() {
+    let ran = Home::new().run("http://127.0.0.1:1", &["--help"]).await;
+    assert_eq!(ran.code, 0);
+    for code in 0..=6 {
+        assert!(
+            ran.out.contains(&format!("\n  {code}  ")),
+            "{code}: {}",
+            ran.out
+        );
+    }
+}
