@@ -111,7 +111,7 @@ fn targets<H: Host>(host: &H, settings: &Settings, sight: &mut Sight) -> Vec<(Ki
             add(Kind::Gateway, address.text(), address);
         }
     }
-    for address in &settings.api_server {
+    if let Some(address) = &settings.api_server {
         add(Kind::Api, address.text(), address.clone());
     }
     for address in &settings.anchors {
