@@ -37,17 +37,18 @@ pub(crate) fn read(named: Option<&Path>, home: Option<&Path>) -> Result<Token, F
 }
 
 fn first_of(files: &[PathBuf]) -> Result<Token, Failure> {
-    let mut tried = String::new();
+    let mut tried = vec![];
     for file in files {
         match load(file) {
             Ok(token) => return Ok(token),
-            Err(why) => tried.push_str(&format!("\n  {}: {why}", file.display())),
+            Err(why) => tried.push(format!("\n  {}: {why}", file.display())),
         }
     }
     Err(Failure::NoToken(format!(
-        "no operator's token could be read:{tried}\n  \
+        "no operator's token could be read:{}\n  \
          Copy operator.token from the controller's data_dir to ~/.config/iaso/operator.token (mode 0600), \
-         or name it with --token-file or IASO_TOKEN_FILE."
+         or name it with --token-file or IASO_TOKEN_FILE.",
+        tried.concat()
     )))
 }
 
@@ -84,11 +85,13 @@ fn load(path: &Path) -> Result<Token, String> {
 }
 
 fn in_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied (try with sudo)".to_owned(),
-        _ => error.to_string(),
+    if error.kind() == io::ErrorKind::NotFound {
+        return "no such file".to_owned();
     }
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return "permission denied (try with sudo)".to_owned();
+    }
+    error.to_string()
 }
 
 #[cfg(test)]
@@ -117,9 +120,7 @@ mod tests {
         let (missing, there) = (dir.path().join("missing"), dir.path().join("there"));
         fs::write(&there, "secret\n").expect("written");
         fs::set_permissions(&there, fs::Permissions::from_mode(0o644)).expect("set");
-        let token = first_of(&[missing.clone(), there.clone()])
-            .ok()
-            .expect("read");
+        let token = first_of(&[missing.clone(), there.clone()]).expect("read");
         assert_eq!(
             (token.secret.as_str(), token.file, token.exposed),
             ("secret", there, true)

@@ -128,29 +128,22 @@ fn transport(context: &Context, error: &(dyn Error + 'static)) -> (String, &'sta
     for _ in 0..CAUSES_MAX {
         let Some(error) = cause else { break };
         if let Some(io) = error.downcast_ref::<io::Error>() {
-            match io.kind() {
-                io::ErrorKind::ConnectionRefused => {
-                    return (
-                        "the connection was refused, nothing listens there".to_owned(),
-                        NOT_RUNNING,
-                    );
-                }
-                io::ErrorKind::TimedOut => {
-                    return (
-                        format!("no answer within {} s", context.timeout.as_secs()),
-                        SILENT,
-                    );
-                }
-                _ => {}
+            if io.kind() == io::ErrorKind::ConnectionRefused {
+                let why = "the connection was refused, nothing listens there";
+                return (why.to_owned(), NOT_RUNNING);
+            }
+            if io.kind() == io::ErrorKind::TimedOut {
+                let why = format!("no answer within {} s", context.timeout.as_secs());
+                return (why, SILENT);
             }
         }
         deepest = error.to_string();
         cause = error.source();
     }
-    let advice = if deepest.contains("lookup") || deepest.contains("resolve") {
+    let speaks_of = |words: &[&str]| words.iter().any(|word| deepest.contains(word));
+    let advice = if speaks_of(&["lookup", "resolve"]) {
         NOT_RESOLVED
-    } else if deepest.contains("http2") || deepest.contains("frame") || deepest.contains("preface")
-    {
+    } else if speaks_of(&["closed", "reset", "http2", "frame", "preface"]) {
         NOT_GRPC
     } else {
         NOT_RUNNING

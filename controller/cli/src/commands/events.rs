@@ -59,7 +59,7 @@ impl Reader<'_> {
             .watch(self.after, true, self.incident.unwrap_or_default())
             .await?;
         let mut tail = self.look().await?;
-        reconnect.arrived();
+        reconnect.opened();
         loop {
             if let Some((last, exit)) = self.end
                 && self.after >= last

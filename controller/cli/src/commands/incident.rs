@@ -57,7 +57,7 @@ impl Reader<'_> {
             return Ok(exit);
         }
         let mut events = self.session.client.watch(self.seen, true, self.id).await?;
-        reconnect.arrived();
+        reconnect.opened();
         loop {
             let Some(event) = events.next().await? else {
                 return Err(Failure::Interrupted {

@@ -28,11 +28,15 @@ impl Reconnect {
         }
     }
 
-    /// Something arrived: the controller is back.
-    pub(super) fn arrived(&mut self) {
+    /// The stream is open again. The pause stays: a controller that ends every stream at once is not asked ten times a second.
+    pub(super) fn opened(&mut self) {
         if self.lost.take().is_some() {
             output::complain("iaso: the controller is back");
         }
+    }
+
+    /// Something came over the stream.
+    pub(super) fn arrived(&mut self) {
         self.pause = PAUSE_MIN;
     }
 
@@ -82,7 +86,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn it_gives_up_when_patience_ends_and_not_before() {
-        let mut reconnect = Reconnect::new(Duration::from_secs(60));
+        let mut reconnect = Reconnect::new(Duration::from_mins(1));
         let begin = Instant::now();
         let failure = loop {
             if let Err(failure) = reconnect.wait(gone()).await {
@@ -97,9 +101,33 @@ mod tests {
         );
     }
 
+    // Catches: a pause that starts anew with every stream that opens.
+    #[tokio::test(start_paused = true)]
+    async fn a_controller_that_ends_every_stream_is_asked_ever_more_slowly() {
+        let mut reconnect = Reconnect::new(Duration::from_mins(1));
+        let begin = Instant::now();
+        for _ in 0..10 {
+            reconnect.wait(gone()).await.expect("still patient");
+            reconnect.opened();
+        }
+        assert!(
+            begin.elapsed() > Duration::from_secs(20),
+            "{:?}",
+            begin.elapsed()
+        );
+        reconnect.arrived();
+        let begin = Instant::now();
+        reconnect.wait(gone()).await.expect("still patient");
+        assert!(
+            begin.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            begin.elapsed()
+        );
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_will_not_pass_ends_at_once() {
-        let mut reconnect = Reconnect::new(Duration::from_secs(60));
+        let mut reconnect = Reconnect::new(Duration::from_mins(1));
         let refused = Failure::NotFound {
             said: "no".into(),
             advice: "",

@@ -8,6 +8,7 @@ use crate::model::{
 use jiff::Timestamp;
 use serde_json::json;
 
+#[allow(clippy::unnecessary_wraps, reason = "the models' times are options")]
 fn at(text: &str) -> Option<Timestamp> {
     Some(text.parse().expect("a time"))
 }

@@ -259,6 +259,7 @@ impl OperatorService for Fake {
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "a stream's items are results")]
 pub(crate) fn event(sequence: u64, text: &str) -> Result<v1::Event, Status> {
     Ok(v1::Event {
         sequence,

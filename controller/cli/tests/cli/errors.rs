@@ -143,11 +143,9 @@ async fn a_wrong_command_line_exits_2() {
         assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{args:?}");
         assert!(!ran.err.is_empty(), "{args:?}");
     }
+    let controller = Controller::start(Script::default()).await;
     let mut nobody = home.command(
-        &format!(
-            "http://{}",
-            Controller::start(Script::default()).await.address
-        ),
+        &format!("http://{}", controller.address),
         &["approve", "inc-7"],
     );
     nobody.env_remove("USER");

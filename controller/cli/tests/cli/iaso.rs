@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 /// No call of a test takes so long, unless it hangs.
-const HANGS: Duration = Duration::from_secs(60);
+const HANGS: Duration = Duration::from_mins(1);
 
 /// A home with a token in it.
 pub(crate) struct Home(tempfile::TempDir);
