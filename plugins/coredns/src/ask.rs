@@ -37,7 +37,12 @@ impl Reply {
     /// True when a DNS server answered, whatever it said.
     pub(crate) fn is_answer(&self) -> bool {
         match self {
-            Self::Records | Self::Empty | Self::NxDomain | Self::ServFail | Self::Refused | Self::OtherRcode(_) => true,
+            Self::Records
+            | Self::Empty
+            | Self::NxDomain
+            | Self::ServFail
+            | Self::Refused
+            | Self::OtherRcode(_) => true,
             Self::Timeout | Self::Unreachable(_) | Self::Unseen(_) => false,
         }
     }
@@ -63,7 +68,13 @@ impl Reply {
 }
 
 /// Asks for the A records of a name.
-pub(crate) fn ask<H: Dns>(host: &H, server: &(String, u16), transport: &str, name: &str, timeout: Duration) -> Reply {
+pub(crate) fn ask<H: Dns>(
+    host: &H,
+    server: &(String, u16),
+    transport: &str,
+    name: &str,
+    timeout: Duration,
+) -> Reply {
     let question = Question {
         server: server.0.clone(),
         port: server.1,
@@ -76,7 +87,9 @@ pub(crate) fn ask<H: Dns>(host: &H, server: &(String, u16), transport: &str, nam
         Ok(answer) => read(answer),
         Err(Error::Timeout) => Reply::Timeout,
         Err(Error::Unavailable(why)) => Reply::Unreachable(why),
-        Err(why @ (Error::Denied(_) | Error::TooLarge(_) | Error::Other(_))) => Reply::Unseen(why.to_string()),
+        Err(why @ (Error::Denied(_) | Error::TooLarge(_) | Error::Other(_))) => {
+            Reply::Unseen(why.to_string())
+        }
     }
 }
 

@@ -14,7 +14,9 @@ mod judge;
 mod look;
 mod settings;
 
-use iaso_plugin::{Check, Config, Dns, Finding, Fix, FixInfo, Host, Kube, Outcome, Plan, PodControl, State};
+use iaso_plugin::{
+    Check, Config, Dns, Finding, Fix, FixInfo, Host, Kube, Outcome, Plan, PodControl, State,
+};
 
 use crate::settings::Settings;
 

@@ -25,7 +25,11 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn name(&self) -> String {
         let (address, port) = &self.address;
-        if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+        if address.contains(':') {
+            format!("[{address}]:{port}")
+        } else {
+            format!("{address}:{port}")
+        }
     }
 
     pub(crate) fn reply(&self, transport: &'static str, probe: Probe) -> Option<&Reply> {
@@ -34,12 +38,19 @@ impl Server {
 
     /// True when it was asked by this transport and nothing came back.
     pub(crate) fn is_silent(&self, transport: &'static str) -> bool {
-        let mut replies = self.replies.iter().filter(|((by, _), _)| *by == transport).map(|(_, reply)| reply).peekable();
+        let mut replies = self
+            .replies
+            .iter()
+            .filter(|((by, _), _)| *by == transport)
+            .map(|(_, reply)| reply)
+            .peekable();
         replies.peek().is_some() && replies.all(Reply::is_silence)
     }
 
     pub(crate) fn answers(&self, transport: &'static str) -> bool {
-        self.replies.iter().any(|((by, _), reply)| *by == transport && reply.is_answer())
+        self.replies
+            .iter()
+            .any(|((by, _), reply)| *by == transport && reply.is_answer())
     }
 
     /// True when neither transport brings an answer.
@@ -63,8 +74,18 @@ pub(crate) struct Sight {
 impl Sight {
     /// The pod of this node behind a dead endpoint, if there is one.
     pub(crate) fn dead_pod(&self) -> Option<(&Server, &Pod)> {
-        let mut dead = self.servers.iter().filter(|server| !server.is_service && server.is_dead());
-        dead.find_map(|server| Some((server, self.pods_here.iter().find(|pod| pod.ip == server.address.0)?)))
+        let mut dead = self
+            .servers
+            .iter()
+            .filter(|server| !server.is_service && server.is_dead());
+        dead.find_map(|server| {
+            Some((
+                server,
+                self.pods_here
+                    .iter()
+                    .find(|pod| pod.ip == server.address.0)?,
+            ))
+        })
     }
 }
 
@@ -73,14 +94,29 @@ pub(crate) fn look<H: Dns + Kube + Host>(host: &H, settings: &Settings) -> Sight
     let mut sight = Sight::default();
     let service = service(host, settings, &mut sight);
     let endpoints = endpoints(host, settings, &mut sight);
-    let servers = service.into_iter().map(|address| (address, true)).chain(endpoints.into_iter().map(|address| (address, false)));
+    let servers = service
+        .into_iter()
+        .map(|address| (address, true))
+        .chain(endpoints.into_iter().map(|address| (address, false)));
     let names = names(host, settings);
     for (address, is_service) in servers {
-        let left = || settings.budget.saturating_sub(host.monotonic().saturating_sub(begun));
+        let left = || {
+            settings
+                .budget
+                .saturating_sub(host.monotonic().saturating_sub(begun))
+        };
         let replies = ask_all(host, settings, &address, &names, &left);
-        sight.servers.push(Server { address, is_service, replies });
+        sight.servers.push(Server {
+            address,
+            is_service,
+            replies,
+        });
     }
-    if sight.servers.iter().any(|server| !server.is_service && server.is_dead()) {
+    if sight
+        .servers
+        .iter()
+        .any(|server| !server.is_service && server.is_dead())
+    {
         match host.pods_here(&settings.namespace, &settings.selector) {
             Ok(pods) => sight.pods_here = pods,
             Err(why) => sight.unseen.push(format!("pods of this node: {why}")),
@@ -94,7 +130,10 @@ fn names<H: Host>(host: &H, settings: &Settings) -> Vec<(Probe, String)> {
     let mut names = vec![
         (Probe::Cluster, format!("kubernetes.default.svc.{domain}")),
         // Random, so that no cache can know it.
-        (Probe::Absent, format!("iaso-{:016x}.default.svc.{domain}", host.random())),
+        (
+            Probe::Absent,
+            format!("iaso-{:016x}.default.svc.{domain}", host.random()),
+        ),
     ];
     if !settings.external_name.is_empty() {
         names.push((Probe::External, settings.external_name.clone()));
@@ -119,7 +158,10 @@ fn ask_all<H: Dns>(
                 ask(host, address, transport, name, settings.timeout.min(time))
             };
             // One lost packet must not silence a server: the question is put once more, if it was the first.
-            let reply = if *probe == Probe::Cluster && reply == Reply::Timeout && left() >= settings.timeout {
+            let reply = if *probe == Probe::Cluster
+                && reply == Reply::Timeout
+                && left() >= settings.timeout
+            {
                 ask(host, address, transport, name, settings.timeout)
             } else {
                 reply
@@ -141,15 +183,24 @@ fn service<H: Kube>(host: &H, settings: &Settings, sight: &mut Sight) -> Option<
     }
     match host.service(&settings.namespace, &settings.service) {
         Ok(service) if service.cluster_ip.is_empty() || service.cluster_ip == "None" => {
-            sight.unseen.push("the service has no address of its own (headless)".to_owned());
+            sight
+                .unseen
+                .push("the service has no address of its own (headless)".to_owned());
             None
         }
         Ok(service) => {
-            let port = service.ports.iter().find(|(_, _, protocol)| protocol == "UDP").map_or(53, |(_, port, _)| *port);
+            let port = service
+                .ports
+                .iter()
+                .find(|(_, _, protocol)| protocol == "UDP")
+                .map_or(53, |(_, port, _)| *port);
             Some((service.cluster_ip, port))
         }
         Err(why) => {
-            sight.unseen.push(format!("service {}/{}: {why}", settings.namespace, settings.service));
+            sight.unseen.push(format!(
+                "service {}/{}: {why}",
+                settings.namespace, settings.service
+            ));
             None
         }
     }
@@ -162,14 +213,20 @@ fn endpoints<H: Kube>(host: &H, settings: &Settings, sight: &mut Sight) -> Vec<(
     let all = match host.endpoints(&settings.namespace, &settings.service) {
         Ok(all) => all,
         Err(why) => {
-            sight.unseen.push(format!("endpoints of {}/{}: {why}", settings.namespace, settings.service));
+            sight.unseen.push(format!(
+                "endpoints of {}/{}: {why}",
+                settings.namespace, settings.service
+            ));
             return Vec::new();
         }
     };
     sight.no_endpoints = !all.iter().any(|endpoint| endpoint.ready);
     let mut addresses: Vec<(String, u16)> = Vec::new();
     // The same address is listed for each protocol, and one that is not ready is not in service.
-    for endpoint in all.into_iter().filter(|endpoint| endpoint.ready && endpoint.protocol == "UDP") {
+    for endpoint in all
+        .into_iter()
+        .filter(|endpoint| endpoint.ready && endpoint.protocol == "UDP")
+    {
         let address = (endpoint.address, endpoint.port);
         if addresses.len() < ENDPOINTS_MAX && !addresses.contains(&address) {
             addresses.push(address);

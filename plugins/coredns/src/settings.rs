@@ -44,10 +44,16 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn new(config: &Config) -> Result<Self, String> {
         let service_ip = config.endpoint("service_ip", "", Some(53))?;
-        let endpoints = if config.get("endpoints").is_some() { Some(config.endpoints("endpoints", &[], Some(53))?) } else { None };
+        let endpoints = if config.get("endpoints").is_some() {
+            Some(config.endpoints("endpoints", &[], Some(53))?)
+        } else {
+            None
+        };
         for (address, _) in service_ip.iter().chain(endpoints.iter().flatten()) {
             if address.parse::<IpAddr>().is_err() {
-                return Err(format!("configuration keys `service_ip` and `endpoints` must be IP addresses, not the name `{address}`"));
+                return Err(format!(
+                    "configuration keys `service_ip` and `endpoints` must be IP addresses, not the name `{address}`"
+                ));
             }
         }
         Ok(Self {
@@ -74,10 +80,15 @@ fn name(config: &Config, key: &str, default: &str) -> Result<String, String> {
     let text = config.text(key, default);
     let bare = text.strip_suffix('.').unwrap_or(text);
     let label = |label: &str| {
-        (1..=63).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
     if bare.len() > 200 || !bare.split('.').all(label) {
-        return Err(format!("configuration key `{key}` must be a DNS name, such as `{default}`, not `{text}`"));
+        return Err(format!(
+            "configuration key `{key}` must be a DNS name, such as `{default}`, not `{text}`"
+        ));
     }
     Ok(format!("{bare}."))
 }

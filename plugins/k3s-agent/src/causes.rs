@@ -28,7 +28,14 @@ const NONE: &[&str] = &[];
 const RESTART: &[&str] = &["restart", "killall"];
 
 const fn cause(code: &'static str, what: &'static str, advice: &'static str) -> Cause {
-    Cause { code, what, advice, remedies: NONE, fatal: true, may_pass: false }
+    Cause {
+        code,
+        what,
+        advice,
+        remedies: NONE,
+        fatal: true,
+        may_pass: false,
+    }
 }
 
 const NODE_PASSWORD: Cause = cause(
@@ -48,7 +55,11 @@ const CERTIFICATE: Cause = cause(
 );
 const SERVER_NOT_READY: Cause = Cause {
     may_pass: true,
-    ..cause("server-not-ready", "the server answers, but is not ready", "look at the server; nothing on this node can help")
+    ..cause(
+        "server-not-ready",
+        "the server answers, but is not ready",
+        "look at the server; nothing on this node can help",
+    )
 };
 const SERVER_UNREACHABLE: Cause = Cause {
     may_pass: true,
@@ -58,7 +69,11 @@ const SERVER_UNREACHABLE: Cause = Cause {
         "probe the server's address and port from here, and look at DNS, proxy and firewall; a restart is useless",
     )
 };
-const DISK_FULL: Cause = cause("disk-full", "the disk is full", "free space under /var/lib/rancher; a restart is useless until then");
+const DISK_FULL: Cause = cause(
+    "disk-full",
+    "the disk is full",
+    "free space under /var/lib/rancher; a restart is useless until then",
+);
 const INOTIFY: Cause = cause(
     "inotify-exhausted",
     "inotify watches or instances, or open files, are used up",
@@ -66,7 +81,11 @@ const INOTIFY: Cause = cause(
 );
 const CONNTRACK: Cause = Cause {
     fatal: false,
-    ..cause("conntrack-full", "the connection tracking table is full, and packets are dropped", "raise net.netfilter.nf_conntrack_max with sysctl")
+    ..cause(
+        "conntrack-full",
+        "the connection tracking table is full, and packets are dropped",
+        "raise net.netfilter.nf_conntrack_max with sysctl",
+    )
 };
 const MEMORY_CGROUP: Cause = cause(
     "no-memory-cgroup",
@@ -78,32 +97,62 @@ const FLANNEL_INTERFACE: Cause = cause(
     "the interface that flannel is to use is not there",
     "correct --flannel-iface, or bring the interface up",
 );
-const FLANNEL_DOWN: Cause = Cause { remedies: RESTART, ..cause("flannel-down", "flannel has stopped", "restart the agent") };
+const FLANNEL_DOWN: Cause = Cause {
+    remedies: RESTART,
+    ..cause("flannel-down", "flannel has stopped", "restart the agent")
+};
 const PLEG: Cause = Cause {
     remedies: RESTART,
-    ..cause("pleg-unhealthy", "the container runtime hangs or the disk is too slow (PLEG)", "restart the agent; if it comes back, reboot")
+    ..cause(
+        "pleg-unhealthy",
+        "the container runtime hangs or the disk is too slow (PLEG)",
+        "restart the agent; if it comes back, reboot",
+    )
 };
 const LOOPBACK: Cause = Cause {
     fatal: false,
-    ..cause("loopback-resolv-conf", "pods inherit a loopback name server from this host", "give kubelet another file with --resolv-conf")
+    ..cause(
+        "loopback-resolv-conf",
+        "pods inherit a loopback name server from this host",
+        "give kubelet another file with --resolv-conf",
+    )
 };
 
 /// The cause that a line tells of. More telling words first: one line of k3s often wraps several.
 pub(crate) fn cause_of(message: &str) -> Option<Cause> {
-    let cut = (0..=LINE_BYTES_MAX.min(message.len())).rev().find(|at| message.is_char_boundary(*at))?;
+    let cut = (0..=LINE_BYTES_MAX.min(message.len()))
+        .rev()
+        .find(|at| message.is_char_boundary(*at))?;
     let line = message.get(..cut)?.to_ascii_lowercase();
     let has = |needle: &str| line.contains(needle);
     let any = |needles: &[&str]| needles.iter().any(|needle| line.contains(needle));
-    let unreached = || any(&["eof", "connection refused", "connection reset", "i/o timeout", "no route to host", "no such host", "deadline exceeded"]);
+    let unreached = || {
+        any(&[
+            "eof",
+            "connection refused",
+            "connection reset",
+            "i/o timeout",
+            "no route to host",
+            "no such host",
+            "deadline exceeded",
+        ])
+    };
     let cause = if has("node password rejected") {
         NODE_PASSWORD
-    } else if any(&["does not match the cluster ca certificate hash", "certificate signed by unknown authority"]) {
+    } else if any(&[
+        "does not match the cluster ca certificate hash",
+        "certificate signed by unknown authority",
+    ]) {
         CA_HASH
     } else if any(&["certificate has expired", "certificate is not yet valid"]) {
         CERTIFICATE
-    } else if any(&["too many open files", "inotify watch limit"]) || (has("inotify") && has("no space left on device")) {
+    } else if any(&["too many open files", "inotify watch limit"])
+        || (has("inotify") && has("no space left on device"))
+    {
         INOTIFY
-    } else if has("no space left on device") || (has("eviction manager") && has("must evict pod") && has("ephemeral-storage")) {
+    } else if has("no space left on device")
+        || (has("eviction manager") && has("must evict pod") && has("ephemeral-storage"))
+    {
         DISK_FULL
     } else if has("conntrack") && has("table full") {
         CONNTRACK
@@ -130,13 +179,28 @@ pub(crate) fn cause_of(message: &str) -> Option<Cause> {
 /// The cause that the log tells of now: the latest fatal one since the last successful start, or else the latest that is not fatal.
 ///
 /// `running_since` is when the unit became active, if it is. Lines older than the newest by more than `max_age` do not count.
-pub(crate) fn latest(lines: &[JournalLine], unit: &str, running_since: Option<u64>, max_age: Duration) -> Option<(Cause, JournalLine)> {
-    let started = lines.iter().rposition(|line| is_start(&line.message, unit)).map_or(0, |at| at + 1);
+pub(crate) fn latest(
+    lines: &[JournalLine],
+    unit: &str,
+    running_since: Option<u64>,
+    max_age: Duration,
+) -> Option<(Cause, JournalLine)> {
+    let started = lines
+        .iter()
+        .rposition(|line| is_start(&line.message, unit))
+        .map_or(0, |at| at + 1);
     let newest = lines.iter().map(|line| line.at_unix_ms).max()?;
     let max_age_ms = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
-    let oldest = newest.saturating_sub(max_age_ms).max(running_since.unwrap_or(0));
+    let oldest = newest
+        .saturating_sub(max_age_ms)
+        .max(running_since.unwrap_or(0));
     let mut milder = None;
-    for line in lines.iter().skip(started).rev().filter(|line| line.at_unix_ms >= oldest) {
+    for line in lines
+        .iter()
+        .skip(started)
+        .rev()
+        .filter(|line| line.at_unix_ms >= oldest)
+    {
         match cause_of(&line.message) {
             Some(cause) if cause.fatal => return Some((cause, line.clone())),
             Some(cause) if milder.is_none() => milder = Some((cause, line.clone())),
@@ -148,7 +212,9 @@ pub(crate) fn latest(lines: &[JournalLine], unit: &str, running_since: Option<u6
 
 /// systemd's own line about a start that succeeded: `Started k3s-agent.service - Lightweight Kubernetes.`, or the description alone.
 fn is_start(message: &str, unit: &str) -> bool {
-    let Some(what) = message.strip_prefix("Started ") else { return false };
+    let Some(what) = message.strip_prefix("Started ") else {
+        return false;
+    };
     let name = unit.strip_suffix(".service").unwrap_or(unit);
     what.starts_with(name) || what.starts_with("Lightweight Kubernetes")
 }
@@ -161,7 +227,13 @@ mod tests {
 
     #[test]
     fn every_known_line_names_its_cause() {
-        let check = |message: &str, expect: &str| assert_eq!(cause_of(message).map_or("", |cause| cause.code), expect, "{message}");
+        let check = |message: &str, expect: &str| {
+            assert_eq!(
+                cause_of(message).map_or("", |cause| cause.code),
+                expect,
+                "{message}"
+            )
+        };
         check(
             r#"level=info msg="Waiting to retrieve agent configuration; server is not ready: Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match server node-passwd entry""#,
             "node-password-rejected",
@@ -174,27 +246,79 @@ mod tests {
             r#"msg="failed to get CA certs: Get \"https://10.0.0.1:6443/cacerts\": x509: certificate signed by unknown authority""#,
             "ca-hash-mismatch",
         );
-        check("x509: certificate has expired or is not yet valid: current time 2027-01-01 is after 2026-12-31", "certificate-expired");
-        check(r#"failed to get CA certs: Get "https://127.0.0.1:6444/cacerts": read: connection reset by peer"#, "server-unreachable");
-        check(r#"failed to get CA certs: Get "https://127.0.0.1:6444/cacerts": EOF"#, "server-unreachable");
+        check(
+            "x509: certificate has expired or is not yet valid: current time 2027-01-01 is after 2026-12-31",
+            "certificate-expired",
+        );
+        check(
+            r#"failed to get CA certs: Get "https://127.0.0.1:6444/cacerts": read: connection reset by peer"#,
+            "server-unreachable",
+        );
+        check(
+            r#"failed to get CA certs: Get "https://127.0.0.1:6444/cacerts": EOF"#,
+            "server-unreachable",
+        );
         check(
             r#"Waiting to retrieve agent configuration; server is not ready: Get "https://127.0.0.1:6444/v1-k3s/config": dial tcp 127.0.0.1:6444: connect: connection refused"#,
             "server-unreachable",
         );
-        check(r#"server is not ready: Get "https://127.0.0.1:6444/v1-k3s/readyz": 500 Internal Server Error"#, "server-not-ready");
-        check("server is not ready: https://127.0.0.1:6444/v1-k3s/readyz: 503 Service Unavailable", "server-not-ready");
-        check("write /var/lib/rancher/k3s/agent/etc/x: no space left on device", "disk-full");
-        check("inotify_add_watch /sys/fs/cgroup: no space left on device", "inotify-exhausted");
-        check("Failed to start cAdvisor: inotify_init: too many open files", "inotify-exhausted");
-        check("nf_conntrack: nf_conntrack: table full, dropping packet", "conntrack-full");
-        check(r#"level=fatal msg="Failed to find memory cgroup, you may need to add cgroup_memory=1""#, "no-memory-cgroup");
-        check("flannel exited: unable to find interface wg0", "flannel-interface-missing");
+        check(
+            r#"server is not ready: Get "https://127.0.0.1:6444/v1-k3s/readyz": 500 Internal Server Error"#,
+            "server-not-ready",
+        );
+        check(
+            "server is not ready: https://127.0.0.1:6444/v1-k3s/readyz: 503 Service Unavailable",
+            "server-not-ready",
+        );
+        check(
+            "write /var/lib/rancher/k3s/agent/etc/x: no space left on device",
+            "disk-full",
+        );
+        check(
+            "inotify_add_watch /sys/fs/cgroup: no space left on device",
+            "inotify-exhausted",
+        );
+        check(
+            "Failed to start cAdvisor: inotify_init: too many open files",
+            "inotify-exhausted",
+        );
+        check(
+            "nf_conntrack: nf_conntrack: table full, dropping packet",
+            "conntrack-full",
+        );
+        check(
+            r#"level=fatal msg="Failed to find memory cgroup, you may need to add cgroup_memory=1""#,
+            "no-memory-cgroup",
+        );
+        check(
+            "flannel exited: unable to find interface wg0",
+            "flannel-interface-missing",
+        );
         check("flannel exited: context canceled", "flannel-down");
-        check("open /run/flannel/subnet.env: no such file or directory", "flannel-down");
-        check("skipping pod synchronization - PLEG is not healthy: pleg was last seen active 3m", "pleg-unhealthy");
-        check("Host resolv.conf includes loopback or multicast nameservers", "loopback-resolv-conf");
-        check("[FATAL] plugin/loop: Loop (127.0.0.1:5000 -> :53) detected for zone", "loopback-resolv-conf");
-        for harmless in ["", "Starting k3s agent v1.33.4", "Connected to proxy", "no such file or directory", "space left", "é"] {
+        check(
+            "open /run/flannel/subnet.env: no such file or directory",
+            "flannel-down",
+        );
+        check(
+            "skipping pod synchronization - PLEG is not healthy: pleg was last seen active 3m",
+            "pleg-unhealthy",
+        );
+        check(
+            "Host resolv.conf includes loopback or multicast nameservers",
+            "loopback-resolv-conf",
+        );
+        check(
+            "[FATAL] plugin/loop: Loop (127.0.0.1:5000 -> :53) detected for zone",
+            "loopback-resolv-conf",
+        );
+        for harmless in [
+            "",
+            "Starting k3s agent v1.33.4",
+            "Connected to proxy",
+            "no such file or directory",
+            "space left",
+            "é",
+        ] {
             check(harmless, "");
         }
     }
@@ -202,11 +326,19 @@ mod tests {
     #[test]
     fn a_huge_line_is_cut_between_characters() {
         assert_eq!(cause_of(&"é".repeat(10_000)), None);
-        assert_eq!(cause_of(&format!("Node password rejected{}", "é".repeat(10_000))).map(|cause| cause.code), Some("node-password-rejected"));
+        assert_eq!(
+            cause_of(&format!("Node password rejected{}", "é".repeat(10_000)))
+                .map(|cause| cause.code),
+            Some("node-password-rejected")
+        );
     }
 
     fn line(at_s: u64, message: &str) -> JournalLine {
-        JournalLine { at_unix_ms: at_s * 1000, priority: 4, message: message.to_owned() }
+        JournalLine {
+            at_unix_ms: at_s * 1000,
+            priority: 4,
+            message: message.to_owned(),
+        }
     }
 
     #[test]
@@ -220,17 +352,55 @@ mod tests {
             assert_eq!(got.map_or("", |(cause, _)| cause.code), expect, "{lines:?}");
         };
         check(&[], None, "");
-        check(&[line(1, refused), line(2, password)], None, "node-password-rejected");
-        check(&[line(1, password), line(2, refused)], None, "server-unreachable");
-        check(&[line(1, password), line(2, loopback)], None, "node-password-rejected");
+        check(
+            &[line(1, refused), line(2, password)],
+            None,
+            "node-password-rejected",
+        );
+        check(
+            &[line(1, password), line(2, refused)],
+            None,
+            "server-unreachable",
+        );
+        check(
+            &[line(1, password), line(2, loopback)],
+            None,
+            "node-password-rejected",
+        );
         check(&[line(1, loopback)], None, "loopback-resolv-conf");
         check(&[line(1, password), line(2, started)], None, "");
-        check(&[line(1, password), line(2, "Started Lightweight Kubernetes.")], None, "");
-        check(&[line(1, password), line(2, started), line(3, refused)], None, "server-unreachable");
-        check(&[line(1, password), line(2, "Started something-else.service.")], None, "node-password-rejected");
+        check(
+            &[
+                line(1, password),
+                line(2, "Started Lightweight Kubernetes."),
+            ],
+            None,
+            "",
+        );
+        check(
+            &[line(1, password), line(2, started), line(3, refused)],
+            None,
+            "server-unreachable",
+        );
+        check(
+            &[
+                line(1, password),
+                line(2, "Started something-else.service."),
+            ],
+            None,
+            "node-password-rejected",
+        );
         check(&[line(1, password), line(302, "quiet now")], None, "");
-        check(&[line(1, password), line(301, "quiet now")], None, "node-password-rejected");
+        check(
+            &[line(1, password), line(301, "quiet now")],
+            None,
+            "node-password-rejected",
+        );
         check(&[line(10, password)], Some(11_000), "");
-        check(&[line(11, password)], Some(11_000), "node-password-rejected");
+        check(
+            &[line(11, password)],
+            Some(11_000),
+            "node-password-rejected",
+        );
     }
 }

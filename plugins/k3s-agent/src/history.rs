@@ -45,17 +45,28 @@ pub(crate) fn note_own_restart<H: Host + State>(host: &H, now_unix_ms: Option<u6
 fn samples<H: Host + State>(host: &H, settings: &Settings, sight: &Sight) -> Option<Samples> {
     let now = sight.now_unix_ms?;
     let restarts = u64::from(sight.unit.as_ref().ok()?.restarts);
-    let mut samples = host.get(KEY).ok()?.map(|bytes| decode(&bytes)).unwrap_or_default();
+    let mut samples = host
+        .get(KEY)
+        .ok()?
+        .map(|bytes| decode(&bytes))
+        .unwrap_or_default();
     let window_ms = u64::try_from(settings.crash_loop_window.as_millis()).unwrap_or(u64::MAX);
     // The count falls when the unit is started by hand, and the clock may be set back: both begin a new history.
-    if samples.last().is_some_and(|&(at, count)| at > now || count > restarts) {
+    if samples
+        .last()
+        .is_some_and(|&(at, count)| at > now || count > restarts)
+    {
         samples.clear();
     }
     if samples.last().is_none_or(|&(_, count)| count != restarts) {
         samples.push((now, restarts));
     }
     // The last sample before the window is the count with which the window began.
-    let keep = samples.iter().rposition(|&(at, _)| now - at > window_ms).unwrap_or(0).max(samples.len().saturating_sub(SAMPLES_MAX));
+    let keep = samples
+        .iter()
+        .rposition(|&(at, _)| now - at > window_ms)
+        .unwrap_or(0)
+        .max(samples.len().saturating_sub(SAMPLES_MAX));
     samples.drain(..keep);
     Some(samples)
 }
@@ -65,7 +76,10 @@ fn growth(samples: &Samples) -> Option<u64> {
 }
 
 fn encode(samples: &Samples) -> String {
-    let pairs: Vec<String> = samples.iter().map(|(at, count)| format!("{at}:{count}")).collect();
+    let pairs: Vec<String> = samples
+        .iter()
+        .map(|(at, count)| format!("{at}:{count}"))
+        .collect();
     pairs.join(" ")
 }
 
@@ -74,8 +88,16 @@ fn decode(bytes: &[u8]) -> Samples {
     let text = std::str::from_utf8(bytes).unwrap_or_default();
     let pairs: Option<Samples> = text
         .split_whitespace()
-        .map(|pair| pair.split_once(':').and_then(|(at, count)| Some((at.parse().ok()?, count.parse().ok()?))))
+        .map(|pair| {
+            pair.split_once(':')
+                .and_then(|(at, count)| Some((at.parse().ok()?, count.parse().ok()?)))
+        })
         .collect();
-    let ordered = |samples: &Samples| samples.iter().zip(samples.iter().skip(1)).all(|(a, b)| a.0 <= b.0 && a.1 <= b.1);
+    let ordered = |samples: &Samples| {
+        samples
+            .iter()
+            .zip(samples.iter().skip(1))
+            .all(|(a, b)| a.0 <= b.0 && a.1 <= b.1)
+    };
     pairs.filter(ordered).unwrap_or_default()
 }

@@ -14,7 +14,10 @@ mod judge;
 mod look;
 mod settings;
 
-use iaso_plugin::{Check, Config, Control, Finding, Fix, FixInfo, Host, Http, Net, Outcome, Plan, Scripts, Services, State};
+use iaso_plugin::{
+    Check, Config, Control, Finding, Fix, FixInfo, Host, Http, Net, Outcome, Plan, Scripts,
+    Services, State,
+};
 
 use crate::settings::Settings;
 

@@ -53,8 +53,12 @@ impl Settings {
         let lines = config.number("journal_lines", 300, 1..=500)?;
         Ok(Self {
             unit: config.text("unit", "k3s-agent.service").to_owned(),
-            kubelet_healthz: config.text("kubelet_healthz", "http://127.0.0.1:10248/healthz").to_owned(),
-            containerd_socket: config.text("containerd_socket", "/run/k3s/containerd/containerd.sock").to_owned(),
+            kubelet_healthz: config
+                .text("kubelet_healthz", "http://127.0.0.1:10248/healthz")
+                .to_owned(),
+            containerd_socket: config
+                .text("containerd_socket", "/run/k3s/containerd/containerd.sock")
+                .to_owned(),
             agent_lb: config.endpoint("agent_lb", "", Some(6444))?,
             activating_max: seconds("activating_max", 15 * 60)?,
             start_grace: seconds("start_grace", 120)?,

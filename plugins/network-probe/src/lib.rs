@@ -12,7 +12,9 @@ mod judge;
 mod look;
 mod settings;
 
-use iaso_plugin::{Check, Config, Control, Finding, Fix, FixInfo, Host, Net, Outcome, Plan, Services};
+use iaso_plugin::{
+    Check, Config, Control, Finding, Fix, FixInfo, Host, Net, Outcome, Plan, Services,
+};
 
 use crate::settings::Settings;
 

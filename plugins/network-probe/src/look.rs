@@ -37,7 +37,10 @@ impl Kind {
 /// What one target answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    Reached { latency: Duration, lost_percent: u64 },
+    Reached {
+        latency: Duration,
+        lost_percent: u64,
+    },
     Silent(String),
     Unseen(String),
 }
@@ -73,7 +76,11 @@ pub(crate) struct Sight {
 
 pub(crate) fn look<H: Net + Host>(host: &H, settings: &Settings) -> Sight {
     let begun = host.monotonic();
-    let left = || settings.budget.saturating_sub(host.monotonic().saturating_sub(begun));
+    let left = || {
+        settings
+            .budget
+            .saturating_sub(host.monotonic().saturating_sub(begun))
+    };
     let mut sight = Sight::default();
     match host.routes() {
         Ok(routes) => sight.default_routes = Some(routes.into_iter().filter(is_default).collect()),
@@ -82,10 +89,17 @@ pub(crate) fn look<H: Net + Host>(host: &H, settings: &Settings) -> Sight {
     let targets = targets(host, settings, &mut sight);
     for (kind, name, address) in targets {
         let answer = match left() {
-            time if time < Duration::from_millis(10) => Answer::Unseen("no time left within `budget`".to_owned()),
+            time if time < Duration::from_millis(10) => {
+                Answer::Unseen("no time left within `budget`".to_owned())
+            }
             time => ask(host, settings, &address, settings.timeout.min(time)),
         };
-        sight.targets.push(Target { kind, name, address, answer });
+        sight.targets.push(Target {
+            kind,
+            name,
+            address,
+            answer,
+        });
     }
     if settings.mtu {
         sight.black_hole = black_hole(host, settings, &sight, &left);
@@ -98,16 +112,31 @@ fn is_default(route: &Route) -> bool {
 }
 
 /// The nearest first, so that a budget that runs out has told the most.
-fn targets<H: Host>(host: &H, settings: &Settings, sight: &mut Sight) -> Vec<(Kind, String, Address)> {
+fn targets<H: Host>(
+    host: &H,
+    settings: &Settings,
+    sight: &mut Sight,
+) -> Vec<(Kind, String, Address)> {
     let mut targets: Vec<(Kind, String, Address)> = Vec::new();
     let mut add = |kind: Kind, name: String, address: Address| {
-        if !targets.iter().any(|(known, _, other)| *known == kind && *other == address) {
+        if !targets
+            .iter()
+            .any(|(known, _, other)| *known == kind && *other == address)
+        {
             targets.push((kind, name, address));
         }
     };
     if settings.ping_gateway {
-        for route in sight.default_routes.iter().flatten().filter(|route| !route.gateway.is_empty()) {
-            let address = Address { host: route.gateway.clone(), port: None };
+        for route in sight
+            .default_routes
+            .iter()
+            .flatten()
+            .filter(|route| !route.gateway.is_empty())
+        {
+            let address = Address {
+                host: route.gateway.clone(),
+                port: None,
+            };
             add(Kind::Gateway, address.text(), address);
         }
     }
@@ -121,10 +150,15 @@ fn targets<H: Host>(host: &H, settings: &Settings, sight: &mut Sight) -> Vec<(Ki
         add(Kind::Peer, name, address);
     }
     match (&settings.dns_servers, host) {
-        (Some(servers), _) => servers.iter().for_each(|address| add(Kind::Dns, address.text(), address.clone())),
+        (Some(servers), _) => servers
+            .iter()
+            .for_each(|address| add(Kind::Dns, address.text(), address.clone())),
         (None, host) => match host.resolvers() {
             Ok(servers) => servers.into_iter().take(3).for_each(|server| {
-                let address = Address { host: server, port: Some(53) };
+                let address = Address {
+                    host: server,
+                    port: Some(53),
+                };
                 add(Kind::Dns, address.text(), address);
             }),
             Err(why) => sight.unseen.push(format!("name servers: {why}")),
@@ -133,11 +167,23 @@ fn targets<H: Host>(host: &H, settings: &Settings, sight: &mut Sight) -> Vec<(Ki
     targets
 }
 
-fn peers<H: Host>(host: &H, settings: &Settings, unseen: &mut Vec<String>) -> Vec<(String, Address)> {
-    let mut peers: Vec<(String, Address)> = settings.peers.iter().map(|address| (address.text(), address.clone())).collect();
+fn peers<H: Host>(
+    host: &H,
+    settings: &Settings,
+    unseen: &mut Vec<String>,
+) -> Vec<(String, Address)> {
+    let mut peers: Vec<(String, Address)> = settings
+        .peers
+        .iter()
+        .map(|address| (address.text(), address.clone()))
+        .collect();
     if settings.ask_peers {
         match host.peers() {
-            Ok(known) => peers.extend(known.into_iter().filter_map(|(name, text)| Some((name, Address::parse(&text)?)))),
+            Ok(known) => peers.extend(
+                known
+                    .into_iter()
+                    .filter_map(|(name, text)| Some((name, Address::parse(&text)?))),
+            ),
             // A host without a controller knows no peers, and that is no fault.
             Err(Error::Unavailable(_)) => {}
             Err(why) => unseen.push(format!("peers: {why}")),
@@ -145,7 +191,8 @@ fn peers<H: Host>(host: &H, settings: &Settings, unseen: &mut Vec<String>) -> Ve
     }
     // In a large cluster each look takes others, from where the dice fall.
     if peers.len() > settings.peers_max {
-        let by = usize::try_from(host.random() % u64::try_from(peers.len()).unwrap_or(1)).unwrap_or(0);
+        let by =
+            usize::try_from(host.random() % u64::try_from(peers.len()).unwrap_or(1)).unwrap_or(0);
         peers.rotate_left(by);
         peers.truncate(settings.peers_max);
     }
@@ -156,18 +203,29 @@ fn ask<H: Net>(host: &H, settings: &Settings, address: &Address, timeout: Durati
     match address.port {
         Some(port) => match host.tcp_connect(&address.host, port, timeout) {
             Ok(seen) if matches!(seen.outcome.as_str(), "connected" | "refused") => {
-                Answer::Reached { latency: Duration::from_micros(seen.elapsed_us), lost_percent: 0 }
+                Answer::Reached {
+                    latency: Duration::from_micros(seen.elapsed_us),
+                    lost_percent: 0,
+                }
             }
-            Ok(seen) if seen.outcome == "unresolved" => Answer::Silent("its name does not resolve".to_owned()),
+            Ok(seen) if seen.outcome == "unresolved" => {
+                Answer::Silent("its name does not resolve".to_owned())
+            }
             Ok(seen) => Answer::Silent(seen.outcome),
             Err(why) => failed(why),
         },
         None => {
-            let ping = Ping { count: settings.ping_count, timeout, payload_bytes: 56, dont_fragment: false };
+            let ping = Ping {
+                count: settings.ping_count,
+                timeout,
+                payload_bytes: 56,
+                dont_fragment: false,
+            };
             match host.ping(&address.host, ping) {
                 Ok(seen) if seen.received > 0 => Answer::Reached {
                     latency: Duration::from_micros(seen.rtt_avg_us),
-                    lost_percent: u64::from(seen.sent.saturating_sub(seen.received)) * 100 / u64::from(seen.sent.max(1)),
+                    lost_percent: u64::from(seen.sent.saturating_sub(seen.received)) * 100
+                        / u64::from(seen.sent.max(1)),
                 },
                 Ok(seen) => Answer::Silent(seen.outcome),
                 Err(why) => failed(why),
@@ -179,29 +237,63 @@ fn ask<H: Net>(host: &H, settings: &Settings, address: &Address, timeout: Durati
 fn failed(why: Error) -> Answer {
     match why {
         Error::Timeout => Answer::Silent("timeout".to_owned()),
-        Error::Denied(_) | Error::TooLarge(_) | Error::Unavailable(_) | Error::Other(_) => Answer::Unseen(why.to_string()),
+        Error::Denied(_) | Error::TooLarge(_) | Error::Unavailable(_) | Error::Other(_) => {
+            Answer::Unseen(why.to_string())
+        }
     }
 }
 
 /// Climbs down the ladder with a target that answers small pings. Silence above and an answer below is a black hole; a router that says
 /// `too-big` is none, for the sender then learns the MTU.
-fn black_hole<H: Net + Host>(host: &H, settings: &Settings, sight: &Sight, left: &dyn Fn() -> Duration) -> Option<BlackHole> {
-    let reached = |target: &&Target| matches!(target.answer, Answer::Reached { lost_percent: 0, .. }) && !target.address.host.contains(':');
+fn black_hole<H: Net + Host>(
+    host: &H,
+    settings: &Settings,
+    sight: &Sight,
+    left: &dyn Fn() -> Duration,
+) -> Option<BlackHole> {
+    let reached = |target: &&Target| {
+        matches!(
+            target.answer,
+            Answer::Reached {
+                lost_percent: 0,
+                ..
+            }
+        ) && !target.address.host.contains(':')
+    };
     // The farthest path shows the most; what is only connected to is pinged here for the first time.
     let target = [Kind::Anchor, Kind::Peer, Kind::Gateway]
         .iter()
-        .find_map(|kind| sight.targets.iter().filter(reached).find(|target| target.kind == *kind && pings(host, settings, target, left)))?;
+        .find_map(|kind| {
+            sight
+                .targets
+                .iter()
+                .filter(reached)
+                .find(|target| target.kind == *kind && pings(host, settings, target, left))
+        })?;
     let mut swallowed = None;
     let own_mtu = own_mtu(host, sight);
-    for payload in LADDER.iter().copied().filter(|payload| payload + HEADERS <= own_mtu) {
+    for payload in LADDER
+        .iter()
+        .copied()
+        .filter(|payload| payload + HEADERS <= own_mtu)
+    {
         let time = settings.timeout.min(left());
         if time < Duration::from_millis(10) {
             return None;
         }
-        let ping = Ping { count: 3, timeout: time, payload_bytes: payload, dont_fragment: true };
+        let ping = Ping {
+            count: 3,
+            timeout: time,
+            payload_bytes: payload,
+            dont_fragment: true,
+        };
         match host.ping(&target.address.host, ping) {
             Ok(seen) if seen.received > 0 => {
-                return swallowed.map(|swallowed| BlackHole { host: target.address.host.clone(), passes: payload + HEADERS, swallowed });
+                return swallowed.map(|swallowed| BlackHole {
+                    host: target.address.host.clone(),
+                    passes: payload + HEADERS,
+                    swallowed,
+                });
             }
             Ok(seen) if seen.outcome == "timeout" => swallowed = Some(payload + HEADERS),
             Ok(seen) if seen.outcome == "too-big" => {}
@@ -211,15 +303,36 @@ fn black_hole<H: Net + Host>(host: &H, settings: &Settings, sight: &Sight, left:
     None
 }
 
-fn pings<H: Net>(host: &H, settings: &Settings, target: &Target, left: &dyn Fn() -> Duration) -> bool {
+fn pings<H: Net>(
+    host: &H,
+    settings: &Settings,
+    target: &Target,
+    left: &dyn Fn() -> Duration,
+) -> bool {
     let time = settings.timeout.min(left());
-    let ping = Ping { count: 1, timeout: time, payload_bytes: 56, dont_fragment: true };
-    time >= Duration::from_millis(10) && host.ping(&target.address.host, ping).is_ok_and(|seen| seen.received > 0 && seen.method != "udp")
+    let ping = Ping {
+        count: 1,
+        timeout: time,
+        payload_bytes: 56,
+        dont_fragment: true,
+    };
+    time >= Duration::from_millis(10)
+        && host
+            .ping(&target.address.host, ping)
+            .is_ok_and(|seen| seen.received > 0 && seen.method != "udp")
 }
 
 /// The MTU of the link that the default route takes; 1500 when nobody tells.
 fn own_mtu<H: Host>(host: &H, sight: &Sight) -> u32 {
-    let interface = sight.default_routes.iter().flatten().min_by_key(|route| route.metric).map(|route| route.interface.clone());
+    let interface = sight
+        .default_routes
+        .iter()
+        .flatten()
+        .min_by_key(|route| route.metric)
+        .map(|route| route.interface.clone());
     let links = host.links().unwrap_or_default();
-    links.into_iter().find(|link| Some(&link.name) == interface.as_ref()).map_or(1500, |link| link.mtu)
+    links
+        .into_iter()
+        .find(|link| Some(&link.name) == interface.as_ref())
+        .map_or(1500, |link| link.mtu)
 }

@@ -61,18 +61,36 @@ impl Settings {
             .iter()
             .map(|text| Address::parse(text).ok_or_else(|| format!("configuration key `peers` must be addresses, with or without a port, not `{text}`")))
             .collect();
-        let with_port = |(host, port)| Address { host, port: Some(port) };
-        let all = |key: &str, default: &[&str], port: Option<u16>| -> Result<Vec<Address>, ConfigError> {
-            Ok(config.endpoints(key, default, port)?.into_iter().map(with_port).collect())
+        let with_port = |(host, port)| Address {
+            host,
+            port: Some(port),
         };
-        let small = |key: &str, default, max| config.number(key, default, 1..=max).map(|number| u32::try_from(number).unwrap_or(1));
+        let all =
+            |key: &str, default: &[&str], port: Option<u16>| -> Result<Vec<Address>, ConfigError> {
+                Ok(config
+                    .endpoints(key, default, port)?
+                    .into_iter()
+                    .map(with_port)
+                    .collect())
+            };
+        let small = |key: &str, default, max| {
+            config
+                .number(key, default, 1..=max)
+                .map(|number| u32::try_from(number).unwrap_or(1))
+        };
         Ok(Self {
             peers: peers?,
             ask_peers: config.bool("ask_peers", true)?,
             peers_max: small("peers_max", 5, 64)? as usize,
-            api_server: config.endpoint("api_server", "", Some(6443))?.map(with_port),
+            api_server: config
+                .endpoint("api_server", "", Some(6443))?
+                .map(with_port),
             anchors: all("anchors", &["1.1.1.1:443", "9.9.9.9:443"], None)?,
-            dns_servers: if config.get("dns_servers").is_some() { Some(all("dns_servers", &[], Some(53))?) } else { None },
+            dns_servers: if config.get("dns_servers").is_some() {
+                Some(all("dns_servers", &[], Some(53))?)
+            } else {
+                None
+            },
             require_default_route: config.bool("require_default_route", true)?,
             ping_gateway: config.bool("ping_gateway", true)?,
             ping_count: small("ping_count", 5, 10)?,
@@ -90,7 +108,10 @@ impl Settings {
 impl Address {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if let Some((host, port)) = split_endpoint(text, None) {
-            return Some(Self { host, port: Some(port) });
+            return Some(Self {
+                host,
+                port: Some(port),
+            });
         }
         // The port given here only lets a host without one pass.
         split_endpoint(text, Some(1)).map(|(host, _)| Self { host, port: None })

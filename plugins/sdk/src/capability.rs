@@ -38,7 +38,12 @@ pub struct Ping {
 /// Reachability. Grants: `net.tcp`, `net.icmp`, `net.unix`.
 pub trait Net {
     /// Opens a TCP connection and closes it. `host` is a name or an address.
-    fn tcp_connect(&self, host: &str, port: u16, timeout: Duration) -> Result<ConnectOutcome, Error>;
+    fn tcp_connect(
+        &self,
+        host: &str,
+        port: u16,
+        timeout: Duration,
+    ) -> Result<ConnectOutcome, Error>;
     /// Sends echo requests.
     fn ping(&self, host: &str, ping: Ping) -> Result<PingOutcome, Error>;
     /// Connects to a Unix socket and closes it.
@@ -74,7 +79,12 @@ pub trait Services {
     /// The unit's state.
     fn status(&self, unit: &str) -> Result<Unit, Error>;
     /// The last `max_lines` (at most 500) of the unit's log, oldest first, not older than `max_age`.
-    fn journal(&self, unit: &str, max_lines: u32, max_age: Duration) -> Result<Vec<JournalLine>, Error>;
+    fn journal(
+        &self,
+        unit: &str,
+        max_lines: u32,
+        max_age: Duration,
+    ) -> Result<Vec<JournalLine>, Error>;
 }
 
 /// Acts on services: the job is queued without blocking, and waited for under the timeout. The answer is `done`, `failed`, `canceled`,

@@ -1,6 +1,8 @@
 //! From a plugin's type to a component's exports.
 
-use crate::bindings::capabilities::iaso::plugin::types::{Finding as RawFinding, FixOutcome, FixPlan};
+use crate::bindings::capabilities::iaso::plugin::types::{
+    Finding as RawFinding, FixOutcome, FixPlan,
+};
 use crate::{Config, Finding, Fix, FixInfo, Outcome, OutcomeKind, Plan, Verdict};
 
 /// A look at one thing, for every host `H` that has the capabilities named by the bounds of the `impl`.
@@ -14,9 +16,15 @@ pub trait Check<H> {
 
 /// Runs a check as the component does.
 #[doc(hidden)]
-pub fn run_check<P: Check<H>, H>(host: &H, config: Vec<(String, String)>) -> Result<Vec<RawFinding>, String> {
+pub fn run_check<P: Check<H>, H>(
+    host: &H,
+    config: Vec<(String, String)>,
+) -> Result<Vec<RawFinding>, String> {
     let config = Config::new(config, P::KEYS)?;
-    Ok(P::check(host, &config)?.into_iter().map(RawFinding::from).collect())
+    Ok(P::check(host, &config)?
+        .into_iter()
+        .map(RawFinding::from)
+        .collect())
 }
 
 /// What the plugin offers.
@@ -28,7 +36,11 @@ pub fn describe_fixes<P: Fix<H>, H>() -> &'static [FixInfo] {
 
 /// Plans as the component does.
 #[doc(hidden)]
-pub fn plan_fix<P: Fix<H>, H>(host: &H, name: &str, config: Vec<(String, String)>) -> Result<FixPlan, String> {
+pub fn plan_fix<P: Fix<H>, H>(
+    host: &H,
+    name: &str,
+    config: Vec<(String, String)>,
+) -> Result<FixPlan, String> {
     known::<P, H>(name)?;
     let config = Config::new(config, P::KEYS)?;
     Ok(P::plan(host, name, &config)?.into())
@@ -36,7 +48,11 @@ pub fn plan_fix<P: Fix<H>, H>(host: &H, name: &str, config: Vec<(String, String)
 
 /// Plans again and applies only what the plan allows.
 #[doc(hidden)]
-pub fn apply_fix<P: Fix<H>, H>(host: &H, name: &str, config: Vec<(String, String)>) -> Result<FixOutcome, String> {
+pub fn apply_fix<P: Fix<H>, H>(
+    host: &H,
+    name: &str,
+    config: Vec<(String, String)>,
+) -> Result<FixOutcome, String> {
     known::<P, H>(name)?;
     let config = Config::new(config, P::KEYS)?;
     let plan = P::plan(host, name, &config)?;
@@ -49,7 +65,12 @@ pub fn apply_fix<P: Fix<H>, H>(host: &H, name: &str, config: Vec<(String, String
 }
 
 fn not_applied(kind: OutcomeKind, plan: Plan) -> Outcome {
-    Outcome { kind, reason: plan.reason, steps: Vec::new(), attributes: plan.attributes }
+    Outcome {
+        kind,
+        reason: plan.reason,
+        steps: Vec::new(),
+        attributes: plan.attributes,
+    }
 }
 
 fn known<P: Fix<H>, H>(name: &str) -> Result<(), String> {
@@ -57,7 +78,10 @@ fn known<P: Fix<H>, H>(name: &str) -> Result<(), String> {
         return Ok(());
     }
     let offered: Vec<&str> = P::FIXES.iter().map(|fix| fix.name).collect();
-    Err(format!("there is no fix `{name}`; this plugin has: {}", offered.join(", ")))
+    Err(format!(
+        "there is no fix `{name}`; this plugin has: {}",
+        offered.join(", ")
+    ))
 }
 
 /// Makes a component of a type: `export!(Plugin: check)` or `export!(Plugin: check, fix)`.

@@ -51,7 +51,12 @@ pub struct Finding {
 impl Finding {
     /// A finding without remedies and attributes.
     #[must_use]
-    pub fn new(code: impl Into<String>, severity: Severity, subject: impl Into<String>, summary: impl Into<String>) -> Self {
+    pub fn new(
+        code: impl Into<String>,
+        severity: Severity,
+        subject: impl Into<String>,
+        summary: impl Into<String>,
+    ) -> Self {
         Self {
             code: code.into(),
             severity,
@@ -64,31 +69,51 @@ impl Finding {
 
     /// [`Severity::Ok`].
     #[must_use]
-    pub fn ok(code: impl Into<String>, subject: impl Into<String>, summary: impl Into<String>) -> Self {
+    pub fn ok(
+        code: impl Into<String>,
+        subject: impl Into<String>,
+        summary: impl Into<String>,
+    ) -> Self {
         Self::new(code, Severity::Ok, subject, summary)
     }
 
     /// [`Severity::Info`].
     #[must_use]
-    pub fn info(code: impl Into<String>, subject: impl Into<String>, summary: impl Into<String>) -> Self {
+    pub fn info(
+        code: impl Into<String>,
+        subject: impl Into<String>,
+        summary: impl Into<String>,
+    ) -> Self {
         Self::new(code, Severity::Info, subject, summary)
     }
 
     /// [`Severity::Warning`].
     #[must_use]
-    pub fn warning(code: impl Into<String>, subject: impl Into<String>, summary: impl Into<String>) -> Self {
+    pub fn warning(
+        code: impl Into<String>,
+        subject: impl Into<String>,
+        summary: impl Into<String>,
+    ) -> Self {
         Self::new(code, Severity::Warning, subject, summary)
     }
 
     /// [`Severity::Critical`].
     #[must_use]
-    pub fn critical(code: impl Into<String>, subject: impl Into<String>, summary: impl Into<String>) -> Self {
+    pub fn critical(
+        code: impl Into<String>,
+        subject: impl Into<String>,
+        summary: impl Into<String>,
+    ) -> Self {
         Self::new(code, Severity::Critical, subject, summary)
     }
 
     /// [`Severity::Unknown`].
     #[must_use]
-    pub fn unknown(code: impl Into<String>, subject: impl Into<String>, summary: impl Into<String>) -> Self {
+    pub fn unknown(
+        code: impl Into<String>,
+        subject: impl Into<String>,
+        summary: impl Into<String>,
+    ) -> Self {
         Self::new(code, Severity::Unknown, subject, summary)
     }
 
@@ -102,7 +127,8 @@ impl Finding {
     /// Adds several fixes, best first.
     #[must_use]
     pub fn remedies(mut self, fixes: &[&str]) -> Self {
-        self.remedies.extend(fixes.iter().map(|fix| (*fix).to_owned()));
+        self.remedies
+            .extend(fixes.iter().map(|fix| (*fix).to_owned()));
         self
     }
 

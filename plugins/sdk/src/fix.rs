@@ -52,7 +52,12 @@ pub struct Plan {
 
 impl Plan {
     fn new(verdict: Verdict, reason: impl Into<String>) -> Self {
-        Self { verdict, reason: reason.into(), steps: Vec::new(), attributes: Vec::new() }
+        Self {
+            verdict,
+            reason: reason.into(),
+            steps: Vec::new(),
+            attributes: Vec::new(),
+        }
     }
 
     /// It would act, for this reason.
@@ -90,7 +95,10 @@ impl Plan {
     /// What [`Self::attribute`] added under this key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.attributes.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+        self.attributes
+            .iter()
+            .find(|(known, _)| known == key)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -124,7 +132,12 @@ impl Outcome {
     /// An outcome without steps.
     #[must_use]
     pub fn new(kind: OutcomeKind, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into(), steps: Vec::new(), attributes: Vec::new() }
+        Self {
+            kind,
+            reason: reason.into(),
+            steps: Vec::new(),
+            attributes: Vec::new(),
+        }
     }
 
     /// What was done, in order.
@@ -149,7 +162,12 @@ impl From<Plan> for FixPlan {
             Verdict::Refuse => "refuse",
             Verdict::Nothing => "nothing",
         };
-        Self { verdict: verdict.to_owned(), reason: plan.reason, steps: plan.steps, attributes: plan.attributes }
+        Self {
+            verdict: verdict.to_owned(),
+            reason: plan.reason,
+            steps: plan.steps,
+            attributes: plan.attributes,
+        }
     }
 }
 
@@ -161,6 +179,11 @@ impl From<Outcome> for FixOutcome {
             OutcomeKind::Refused => "refused",
             OutcomeKind::Failed => "failed",
         };
-        Self { outcome: kind.to_owned(), reason: outcome.reason, steps: outcome.steps, attributes: outcome.attributes }
+        Self {
+            outcome: kind.to_owned(),
+            reason: outcome.reason,
+            steps: outcome.steps,
+            attributes: outcome.attributes,
+        }
     }
 }

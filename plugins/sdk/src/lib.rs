@@ -46,7 +46,9 @@ mod fix;
 pub mod testing;
 mod wasm;
 
-pub use capability::{Control, Dns, Files, Host, Http, Kube, Log, Net, PodControl, Scripts, Services, State};
+pub use capability::{
+    Control, Dns, Files, Host, Http, Kube, Log, Net, PodControl, Scripts, Services, State,
+};
 pub use config::{Config, ConfigError, split_endpoint};
 pub use error::Error;
 pub use export::Check;

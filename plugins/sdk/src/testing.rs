@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::capability::{
-    Answer, Chunk, ConnectOutcome, Control, Disk, Dns, Endpoint, Facts, FileStat, Files, Host, Http, JournalLine, Kube, Link, Log, Net, Ping,
-    PingOutcome, Pod, PodControl, Question, Request, Response, Route, ScriptOutcome, Scripts, Service, Services, State, Unit,
+    Answer, Chunk, ConnectOutcome, Control, Disk, Dns, Endpoint, Facts, FileStat, Files, Host,
+    Http, JournalLine, Kube, Link, Log, Net, Ping, PingOutcome, Pod, PodControl, Question, Request,
+    Response, Route, ScriptOutcome, Scripts, Service, Services, State, Unit,
 };
 
 /// The wall clock of a new [`MockHost`], in milliseconds since the Unix epoch.
@@ -26,29 +27,43 @@ struct Script<T> {
 
 impl<T> Default for Script<T> {
     fn default() -> Self {
-        Self { answers: RefCell::new(Vec::new()) }
+        Self {
+            answers: RefCell::new(Vec::new()),
+        }
     }
 }
 
 impl<T: Clone> Script<T> {
     fn add(&self, line: String, answers: impl IntoIterator<Item = Result<T, Error>>) {
-        self.answers.borrow_mut().push((line, answers.into_iter().collect()));
+        self.answers
+            .borrow_mut()
+            .push((line, answers.into_iter().collect()));
     }
 
     fn answer(&self, line: &str) -> Result<T, Error> {
         let mut answers = self.answers.borrow_mut();
-        let queue = answers.iter_mut().rev().find(|(pattern, _)| matches(pattern, line)).map(|(_, queue)| queue);
+        let queue = answers
+            .iter_mut()
+            .rev()
+            .find(|(pattern, _)| matches(pattern, line))
+            .map(|(_, queue)| queue);
         match queue {
             Some(queue) if queue.len() > 1 => queue.pop_front(),
             Some(queue) => queue.front().cloned(),
             None => None,
         }
-        .unwrap_or_else(|| Err(Error::Unavailable(format!("no answer is scripted for `{line}`"))))
+        .unwrap_or_else(|| {
+            Err(Error::Unavailable(format!(
+                "no answer is scripted for `{line}`"
+            )))
+        })
     }
 }
 
 fn matches(pattern: &str, line: &str) -> bool {
-    pattern.strip_suffix('*').map_or(pattern == line, |start| line.starts_with(start))
+    pattern
+        .strip_suffix('*')
+        .map_or(pattern == line, |start| line.starts_with(start))
 }
 
 /// A host that answers from a script and remembers what it was asked.
@@ -157,7 +172,9 @@ impl MockHost {
     /// What `state` holds before the run.
     #[must_use]
     pub fn with_state(self, key: &str, value: &[u8]) -> Self {
-        self.state.borrow_mut().insert(key.to_owned(), value.to_vec());
+        self.state
+            .borrow_mut()
+            .insert(key.to_owned(), value.to_vec());
         self
     }
 
@@ -183,7 +200,12 @@ impl MockHost {
     /// The calls that begin so.
     #[must_use]
     pub fn calls_to(&self, start: &str) -> Vec<String> {
-        self.calls.borrow().iter().filter(|line| line.starts_with(start)).cloned().collect()
+        self.calls
+            .borrow()
+            .iter()
+            .filter(|line| line.starts_with(start))
+            .cloned()
+            .collect()
     }
 
     /// Time goes by between two runs.
@@ -199,7 +221,11 @@ impl MockHost {
     }
 
     fn called(&self, line: String) -> String {
-        let took = self.durations.iter().rev().find(|(pattern, _)| matches(pattern, &line));
+        let took = self
+            .durations
+            .iter()
+            .rev()
+            .find(|(pattern, _)| matches(pattern, &line));
         self.advance(took.map_or(Duration::from_millis(1), |(_, time)| *time));
         self.calls.borrow_mut().push(line.clone());
         line
@@ -207,7 +233,11 @@ impl MockHost {
 
     fn state_call(&self, line: String) -> Result<(), Error> {
         self.called(line);
-        if self.state_broken.get() { Err(Error::Other("the disk is full".to_owned())) } else { Ok(()) }
+        if self.state_broken.get() {
+            Err(Error::Other("the disk is full".to_owned()))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -218,13 +248,20 @@ impl Log for MockHost {
 }
 
 impl Net for MockHost {
-    fn tcp_connect(&self, host: &str, port: u16, _timeout: Duration) -> Result<ConnectOutcome, Error> {
-        self.connects.answer(&self.called(format!("tcp {host}:{port}")))
+    fn tcp_connect(
+        &self,
+        host: &str,
+        port: u16,
+        _timeout: Duration,
+    ) -> Result<ConnectOutcome, Error> {
+        self.connects
+            .answer(&self.called(format!("tcp {host}:{port}")))
     }
 
     fn ping(&self, host: &str, ping: Ping) -> Result<PingOutcome, Error> {
         let df = if ping.dont_fragment { " df" } else { "" };
-        self.pings.answer(&self.called(format!("ping {host} {}{df}", ping.payload_bytes)))
+        self.pings
+            .answer(&self.called(format!("ping {host} {}{df}", ping.payload_bytes)))
     }
 
     fn unix_connect(&self, path: &str, _timeout: Duration) -> Result<ConnectOutcome, Error> {
@@ -234,14 +271,24 @@ impl Net for MockHost {
 
 impl Dns for MockHost {
     fn query(&self, question: &Question) -> Result<Answer, Error> {
-        let Question { server, port, name, record_type, transport, .. } = question;
-        self.dns.answer(&self.called(format!("dns {server}:{port} {transport} {record_type} {name}")))
+        let Question {
+            server,
+            port,
+            name,
+            record_type,
+            transport,
+            ..
+        } = question;
+        self.dns.answer(&self.called(format!(
+            "dns {server}:{port} {transport} {record_type} {name}"
+        )))
     }
 }
 
 impl Http for MockHost {
     fn send(&self, request: &Request) -> Result<Response, Error> {
-        self.http.answer(&self.called(format!("{} {}", request.method, request.url)))
+        self.http
+            .answer(&self.called(format!("{} {}", request.method, request.url)))
     }
 }
 
@@ -250,8 +297,14 @@ impl Services for MockHost {
         self.units.answer(&self.called(format!("status {unit}")))
     }
 
-    fn journal(&self, unit: &str, _max_lines: u32, _max_age: Duration) -> Result<Vec<JournalLine>, Error> {
-        self.journals.answer(&self.called(format!("journal {unit}")))
+    fn journal(
+        &self,
+        unit: &str,
+        _max_lines: u32,
+        _max_age: Duration,
+    ) -> Result<Vec<JournalLine>, Error> {
+        self.journals
+            .answer(&self.called(format!("journal {unit}")))
     }
 }
 
@@ -343,21 +396,25 @@ impl Files for MockHost {
 
 impl Kube for MockHost {
     fn pods_here(&self, namespace: &str, selector: &str) -> Result<Vec<Pod>, Error> {
-        self.pods.answer(&self.called(format!("pods {namespace} {selector}")))
+        self.pods
+            .answer(&self.called(format!("pods {namespace} {selector}")))
     }
 
     fn service(&self, namespace: &str, name: &str) -> Result<Service, Error> {
-        self.services.answer(&self.called(format!("service {namespace} {name}")))
+        self.services
+            .answer(&self.called(format!("service {namespace} {name}")))
     }
 
     fn endpoints(&self, namespace: &str, name: &str) -> Result<Vec<Endpoint>, Error> {
-        self.endpoints.answer(&self.called(format!("endpoints {namespace} {name}")))
+        self.endpoints
+            .answer(&self.called(format!("endpoints {namespace} {name}")))
     }
 }
 
 impl PodControl for MockHost {
     fn delete_pod(&self, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
-        self.deletions.answer(&self.called(format!("delete-pod {namespace} {name} {uid}")))
+        self.deletions
+            .answer(&self.called(format!("delete-pod {namespace} {name} {uid}")))
     }
 }
 
@@ -369,7 +426,9 @@ impl State for MockHost {
 
     fn set(&self, key: &str, value: &[u8]) -> Result<(), Error> {
         self.state_call(format!("state set {key}"))?;
-        self.state.borrow_mut().insert(key.to_owned(), value.to_vec());
+        self.state
+            .borrow_mut()
+            .insert(key.to_owned(), value.to_vec());
         Ok(())
     }
 
@@ -384,13 +443,22 @@ impl State for MockHost {
 #[must_use]
 pub fn connect(outcome: &str, elapsed: Duration) -> ConnectOutcome {
     let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-    ConnectOutcome { outcome: outcome.to_owned(), address: String::new(), elapsed_us, detail: String::new() }
+    ConnectOutcome {
+        outcome: outcome.to_owned(),
+        address: String::new(),
+        elapsed_us,
+        detail: String::new(),
+    }
 }
 
 /// Echo requests, `received` of `sent` answered after `rtt`.
 #[must_use]
 pub fn ping(sent: u32, received: u32, rtt: Duration) -> PingOutcome {
-    let us = if received == 0 { 0 } else { u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX) };
+    let us = if received == 0 {
+        0
+    } else {
+        u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)
+    };
     PingOutcome {
         sent,
         received,

@@ -5,8 +5,9 @@ use std::time::Duration;
 use crate::Error;
 use crate::bindings::capabilities::iaso::plugin as raw;
 use crate::capability::{
-    Answer, Chunk, ConnectOutcome, Control, Disk, Dns, Endpoint, Facts, FileStat, Files, Host, Http, JournalLine, Kube, Link, Log, Net, Ping,
-    PingOutcome, Pod, PodControl, Question, Request, Response, Route, ScriptOutcome, Scripts, Service, Services, State, Unit, ms,
+    Answer, Chunk, ConnectOutcome, Control, Disk, Dns, Endpoint, Facts, FileStat, Files, Host,
+    Http, JournalLine, Kube, Link, Log, Net, Ping, PingOutcome, Pod, PodControl, Question, Request,
+    Response, Route, ScriptOutcome, Scripts, Service, Services, State, Unit, ms,
 };
 
 /// The host behind the component's imports. It has no size and no table of methods: what a plugin does not call is not in its component.
@@ -20,12 +21,23 @@ impl Log for Wasm {
 }
 
 impl Net for Wasm {
-    fn tcp_connect(&self, host: &str, port: u16, timeout: Duration) -> Result<ConnectOutcome, Error> {
+    fn tcp_connect(
+        &self,
+        host: &str,
+        port: u16,
+        timeout: Duration,
+    ) -> Result<ConnectOutcome, Error> {
         Ok(raw::net::tcp_connect(host, port, ms(timeout))?)
     }
 
     fn ping(&self, host: &str, ping: Ping) -> Result<PingOutcome, Error> {
-        Ok(raw::net::ping(host, ping.count, ms(ping.timeout), ping.payload_bytes, ping.dont_fragment)?)
+        Ok(raw::net::ping(
+            host,
+            ping.count,
+            ms(ping.timeout),
+            ping.payload_bytes,
+            ping.dont_fragment,
+        )?)
     }
 
     fn unix_connect(&self, path: &str, timeout: Duration) -> Result<ConnectOutcome, Error> {
@@ -50,8 +62,17 @@ impl Services for Wasm {
         Ok(raw::services::status(unit)?)
     }
 
-    fn journal(&self, unit: &str, max_lines: u32, max_age: Duration) -> Result<Vec<JournalLine>, Error> {
-        Ok(raw::services::journal(unit, max_lines, u64::from(ms(max_age)))?)
+    fn journal(
+        &self,
+        unit: &str,
+        max_lines: u32,
+        max_age: Duration,
+    ) -> Result<Vec<JournalLine>, Error> {
+        Ok(raw::services::journal(
+            unit,
+            max_lines,
+            u64::from(ms(max_age)),
+        )?)
     }
 }
 
