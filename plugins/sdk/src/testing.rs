@@ -19,10 +19,13 @@ use crate::capability::{
 /// The wall clock of a new [`MockHost`], in milliseconds since the Unix epoch.
 pub const START_UNIX_MS: u64 = 1_800_000_000_000;
 
-/// Answers by line, the latest first.
+/// What is still to be answered to one line.
+type Queue<T> = VecDeque<Result<T, Error>>;
+
+/// Answers by line, the latest last.
 #[derive(Debug)]
 struct Script<T> {
-    answers: RefCell<Vec<(String, VecDeque<Result<T, Error>>)>>,
+    answers: RefCell<Vec<(String, Queue<T>)>>,
 }
 
 impl<T> Default for Script<T> {
