@@ -5,7 +5,13 @@
 //!
 //! Deliberately absent: any opinion on what *should* be done. It only says what must not.
 
+mod history;
+mod invariant;
+mod sight;
+
+use history::History;
 use iaso_engine::plan::{Plan, Situation};
+use iaso_engine::record::Record;
 use serde::{Deserialize, Serialize};
 
 /// One effect that must not be executed.
@@ -22,6 +28,21 @@ pub struct Veto {
 /// Every `Intended` of the plan that breaks an invariant, with the first one it breaks.
 #[must_use]
 pub fn vet(situation: &Situation<'_>, plan: &Plan) -> Vec<Veto> {
-    let _ = (situation, plan);
-    Vec::new()
+    let mut history = History::of(situation);
+    let mut vetoes = Vec::new();
+    for (record_index, record) in plan.records.iter().enumerate() {
+        let Record::Intended { effect } = record else {
+            continue;
+        };
+        match invariant::broken(situation, &history, effect) {
+            Some((invariant, why)) => vetoes.push(Veto {
+                record_index,
+                invariant: invariant.to_owned(),
+                why,
+            }),
+            // What is let through counts for the ones behind it.
+            None => history.add(effect, situation.now),
+        }
+    }
+    vetoes
 }

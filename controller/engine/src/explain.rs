@@ -1,10 +1,18 @@
 //! Why this, why not that, what it waits for, and when it looks again: for one node, in words.
 
+use crate::diagnose::channel::Machine;
+use crate::diagnose::{Assessment, Assessments, assess, evidence};
+use crate::fact::{Finding, Observer, ProbeOutcome, Role};
+use crate::gate::{self, Question};
 use crate::id::NodeName;
-use crate::plan::Situation;
-use crate::record::{Diagnosis, Waiting};
+use crate::ladder::{self, Next};
+use crate::ledger::Incident;
+use crate::plan::{Situation, plan};
+use crate::record::{Diagnosis, Record, Rung, Waiting};
 use crate::time::Tick;
+use crate::world::NodeFacts;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// One fact, as an operator reads it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +64,207 @@ pub struct Explanation {
 /// Explains one node. `None`: the inventory does not have it.
 #[must_use]
 pub fn explain(situation: &Situation<'_>, node: &NodeName) -> Option<Explanation> {
-    let _ = (situation, node);
-    None
+    let all = assess(situation);
+    let seen = all.nodes.get(node)?;
+    let mut plan = plan(situation);
+    let part = plan.nodes.remove(node)?;
+    // Without an incident the question is what would stand before an act, were one opened now.
+    let incident = match situation.ledger.open_incident(node) {
+        Some(open) => open.clone(),
+        None => imagined(situation, node, seen)?,
+    };
+    let next = next_rung(situation, seen, &incident);
+    Some(Explanation {
+        node: node.clone(),
+        diagnosis: seen.diagnosis,
+        evidence: seen.evidence.clone(),
+        facts: facts(situation, node, seen),
+        rungs: rungs(situation, seen, &incident),
+        gates: gates(situation, &all, seen, &incident, next.as_ref()),
+        waiting: part.waiting,
+        next_look: plan.next_wake,
+    })
+}
+
+fn imagined(s: &Situation<'_>, node: &NodeName, seen: &Assessment) -> Option<Incident> {
+    Incident::opened_by(
+        s.now,
+        &Record::IncidentOpened {
+            incident: s.ledger.next_incident(node),
+            node: node.clone(),
+            since: s.now,
+            diagnosis: seen.diagnosis,
+            evidence: Vec::new(),
+        },
+    )
+}
+
+fn next_rung(s: &Situation<'_>, seen: &Assessment, incident: &Incident) -> Option<Rung> {
+    if let Some(running) = incident.running() {
+        return Some(running.rung.clone());
+    }
+    match ladder::next(s.policy, seen, incident) {
+        Next::Take { rung, .. } => Some(rung),
+        Next::Tell { .. } | Next::Exhausted { .. } | Next::Nothing => None,
+    }
+}
+
+fn gates(
+    s: &Situation<'_>,
+    all: &Assessments,
+    node: &Assessment,
+    incident: &Incident,
+    next: Option<&Rung>,
+) -> Vec<Answer> {
+    let rung = next.unwrap_or(&Rung::Reboot);
+    let question = Question {
+        situation: s,
+        all,
+        node,
+        incident,
+        rung,
+        since: incident.running().map_or(incident.diagnosed, |r| r.started),
+        claimed: None,
+    };
+    gate::answers(&question)
+        .into_iter()
+        .map(|(name, closed)| Answer {
+            name: format!("{rung}: {name}"),
+            yes: closed.is_none(),
+            why: closed.map_or_else(|| "open".to_owned(), |why| why.to_string()),
+        })
+        .collect()
+}
+
+fn rungs(s: &Situation<'_>, seen: &Assessment, incident: &Incident) -> Vec<Answer> {
+    let next = ladder::next(s.policy, seen, incident);
+    let mut all: Vec<Rung> = incident.rungs.iter().map(|r| r.rung.clone()).collect();
+    if let Next::Take { rung, .. } = &next {
+        all.push(rung.clone());
+    }
+    all.extend([Rung::Start, Rung::Reboot, Rung::Recreate, Rung::Page]);
+    let mut answers: Vec<Answer> = Vec::new();
+    for rung in all {
+        let name = rung.to_string();
+        if !answers.iter().any(|a| a.name == name) {
+            let (yes, why) = why(&rung, &next, seen, incident);
+            answers.push(Answer { name, yes, why });
+        }
+    }
+    answers
+}
+
+fn why(rung: &Rung, next: &Next, seen: &Assessment, incident: &Incident) -> (bool, String) {
+    if incident.running().is_some_and(|r| &r.rung == rung) {
+        return (true, "it is being taken".into());
+    }
+    match next {
+        Next::Take { rung: chosen, why } if chosen == rung => return (true, why.clone()),
+        Next::Tell { why } | Next::Exhausted { why } if *rung == Rung::Page => {
+            return (true, why.clone());
+        }
+        Next::Take { .. } | Next::Tell { .. } | Next::Exhausted { .. } | Next::Nothing => {}
+    }
+    let taken = incident.rungs.iter().rev().find(|r| &r.rung == rung);
+    let why = match (taken.and_then(|r| r.ended), rung) {
+        (Some((_, result)), _) => format!("it was taken: {result}"),
+        (None, Rung::Recreate) if seen.role == Role::Server => {
+            "a server node never goes past a reboot by itself".into()
+        }
+        (None, Rung::Start | Rung::Reboot | Rung::Recreate)
+            if seen.machine == Machine::NoProvider =>
+        {
+            "this node has no provider".into()
+        }
+        (None, _) => format!("not the answer to {} now", seen.diagnosis),
+    };
+    (false, why)
+}
+
+fn facts(s: &Situation<'_>, name: &NodeName, seen: &Assessment) -> Vec<FactLine> {
+    let nothing = NodeFacts::default();
+    let facts = s.world.nodes.get(name).unwrap_or(&nothing);
+    let line = |channel: &str, vantage: &str, value: String, at: Option<Tick>, fresh_secs: u64| {
+        let age = at.map(|at| s.now.since(at));
+        FactLine {
+            channel: channel.into(),
+            vantage: vantage.into(),
+            value,
+            age_ms: age.map(|a| u64::try_from(a.as_millis()).unwrap_or(u64::MAX)),
+            fresh: age.is_some_and(|a| a < Duration::from_secs(fresh_secs)),
+        }
+    };
+    let p = s.policy;
+    let mut all = vec![
+        line(
+            "agent",
+            "controller",
+            evidence::agent(&seen.agent).into(),
+            facts.heartbeat,
+            p.agent_gone_secs,
+        ),
+        line(
+            "lease",
+            "kubernetes",
+            evidence::lease(&seen.lease),
+            facts.kube.as_ref().map(|k| k.at),
+            p.lease_stale_secs,
+        ),
+        line(
+            "provider",
+            "provider",
+            evidence::machine(&seen.machine),
+            facts.machine.as_ref().map(|m| m.at),
+            p.machine_fresh_secs,
+        ),
+    ];
+    for (observer, probed) in &facts.probes {
+        let vantage = match observer {
+            Observer::Controller => "controller",
+            Observer::Node(node) => node.as_str(),
+        };
+        let met: Vec<String> = probed
+            .value
+            .iter()
+            .map(|r| format!("{} {}", r.kind, outcome(r.outcome)))
+            .collect();
+        all.push(line(
+            "probe",
+            vantage,
+            met.join(", "),
+            Some(probed.at),
+            p.probe_fresh_secs,
+        ));
+    }
+    for (plugin, run) in &facts.plugins {
+        let value = match &run.value.fault {
+            Some(fault) => format!("the plugin is broken ({}): {}", fault.class, fault.message),
+            None => worst(&run.value.findings),
+        };
+        all.push(line(
+            "check",
+            plugin,
+            value,
+            Some(run.at),
+            p.finding_fresh_secs,
+        ));
+    }
+    all
+}
+
+fn worst(findings: &[Finding]) -> String {
+    match findings.iter().max_by_key(|f| f.severity) {
+        Some(f) => format!("{}: {}", f.code, f.summary),
+        None => "no findings".into(),
+    }
+}
+
+fn outcome(met: ProbeOutcome) -> &'static str {
+    match met {
+        ProbeOutcome::Reached => "reached",
+        ProbeOutcome::Refused => "refused",
+        ProbeOutcome::Timeout => "timeout",
+        ProbeOutcome::Unreachable => "unreachable",
+        ProbeOutcome::Error => "not probed",
+    }
 }

@@ -184,6 +184,7 @@ impl Incident {
                 rung: rung.clone(),
                 attempt: *attempt,
                 started: at,
+                effects_before: self.effects.len(),
                 ended: None,
             }),
             Record::RungEnded { rung, result, .. } => {

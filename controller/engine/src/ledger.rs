@@ -17,6 +17,8 @@ pub struct RungState {
     pub attempt: u32,
     /// When it began.
     pub started: Tick,
+    /// How many effects its incident had before: the ones after are the rung's.
+    pub effects_before: usize,
     /// When and how it ended.
     pub ended: Option<(Tick, RungResult)>,
 }

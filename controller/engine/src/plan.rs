@@ -1,5 +1,10 @@
 //! The planner: an immutable input in, a plan out, with the reasons for what it does not do.
 
+mod look;
+pub(crate) mod rung;
+pub(crate) mod work;
+
+use crate::diagnose::assess;
 use crate::fact::Inventory;
 use crate::id::{EffectId, NodeName};
 use crate::ledger::Ledger;
@@ -9,6 +14,7 @@ use crate::time::Tick;
 use crate::world::World;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use work::Work;
 
 /// A look that the driver should take: reading only, so not journaled.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -64,6 +70,24 @@ pub struct Situation<'a> {
 /// Decides.
 #[must_use]
 pub fn plan(situation: &Situation<'_>) -> Plan {
-    let _ = situation;
-    Plan::default()
+    let all = assess(situation);
+    let mut plan = Plan::default();
+    let mut claimed = None;
+    for (name, node) in &all.nodes {
+        let mut work = Work::new(situation, &all, name, node, claimed.clone());
+        work.run();
+        plan.looks.extend(look::looks(situation, name, node, &work));
+        look::wake(situation, name, node, &work, &mut plan.next_wake);
+        claimed = claimed.or(work.claims);
+        plan.records.extend(work.records);
+        plan.nodes.insert(
+            name.clone(),
+            NodePlan {
+                diagnosis: node.diagnosis,
+                evidence: node.evidence.clone(),
+                waiting: work.waiting.into_iter().collect(),
+            },
+        );
+    }
+    plan
 }

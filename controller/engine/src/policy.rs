@@ -1,5 +1,6 @@
 //! What the operator allows, and how long things may take. Every key has a default, and an empty policy is safe.
 
+use crate::record::Rung;
 use serde::{Deserialize, Serialize};
 
 /// Whether a rung is taken.
@@ -96,6 +97,29 @@ impl Default for Policy {
             local_data_expendable: false,
             doubt_secs: 120,
             act_on: vec!["*".into()],
+        }
+    }
+}
+
+impl Policy {
+    /// Whether a critical finding opens an incident.
+    #[must_use]
+    pub fn acts_on(&self, code: &str) -> bool {
+        self.act_on.iter().any(|p| match p.strip_suffix('*') {
+            Some(prefix) => code.starts_with(prefix),
+            None => p == code,
+        })
+    }
+
+    /// Whether a rung is taken. A page always is.
+    #[must_use]
+    pub fn mode(&self, rung: &Rung) -> Mode {
+        match rung {
+            Rung::Fix(_) => self.fix,
+            Rung::Start => self.start,
+            Rung::Reboot => self.reboot,
+            Rung::Recreate => self.recreate,
+            Rung::Page => Mode::Auto,
         }
     }
 }

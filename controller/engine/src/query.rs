@@ -137,6 +137,12 @@ impl Incident {
         self.rungs.iter().rev().find(|r| r.ended.is_none())
     }
 
+    /// The effects of a rung that is or was the latest one.
+    #[must_use]
+    pub fn effects_of(&self, rung: &RungState) -> impl DoubleEndedIterator<Item = &EffectState> {
+        self.effects.iter().skip(rung.effects_before)
+    }
+
     /// How often a rung was begun.
     #[must_use]
     pub fn attempts(&self, rung: &Rung) -> u32 {

@@ -1,0 +1,125 @@
+//! What is seen now, as the checker reads the world: plain, strict, and without the engine's words.
+
+use iaso_engine::fact::{MachineSeen, MachineState, Observer, ProbeOutcome};
+use iaso_engine::id::NodeName;
+use iaso_engine::plan::Situation;
+use iaso_engine::time::Tick;
+use iaso_engine::world::{AgentLink, NodeFacts};
+
+fn age_secs(now: Tick, at: Tick) -> u64 {
+    now.0.saturating_sub(at.0) / 1_000
+}
+
+fn last_word(facts: &NodeFacts) -> Option<Tick> {
+    facts.heartbeat.or(facts.agent.as_ref().map(|a| a.at))
+}
+
+/// Its agent speaks.
+pub(crate) fn is_up(s: &Situation<'_>, node: &NodeName) -> bool {
+    let Some(facts) = s.world.nodes.get(node) else {
+        return false;
+    };
+    let session = facts
+        .agent
+        .as_ref()
+        .is_some_and(|a| matches!(a.value, AgentLink::Up { .. }));
+    session && last_word(facts).is_some_and(|at| age_secs(s.now, at) < s.policy.agent_gone_secs)
+}
+
+/// Nodes that once spoke to this controller, or are known to Kubernetes, and how many of them have fallen silent.
+pub(crate) fn lost(s: &Situation<'_>) -> (usize, usize) {
+    let (mut lost, mut of) = (0_usize, 0_usize);
+    for name in s.inventory.nodes.keys() {
+        let facts = s.world.nodes.get(name);
+        let spoke = facts.and_then(last_word);
+        let in_cluster = facts
+            .and_then(|f| f.kube.as_ref())
+            .is_some_and(|k| k.value.exists);
+        if spoke.is_none() && !in_cluster {
+            continue;
+        }
+        of = of.saturating_add(1);
+        if spoke.is_none_or(|at| age_secs(s.now, at) >= s.policy.agent_gone_secs) {
+            lost = lost.saturating_add(1);
+        }
+    }
+    (lost, of)
+}
+
+/// Whether the controller's own probe reached this node lately.
+pub(crate) fn controller_reaches(s: &Situation<'_>, node: &NodeName) -> bool {
+    answers(s, node)
+        .iter()
+        .any(|(o, answered)| **o == Observer::Controller && *answered)
+}
+
+/// The machine answered somebody lately.
+pub(crate) fn answers_anybody(s: &Situation<'_>, node: &NodeName) -> bool {
+    answers(s, node).iter().any(|(_, answered)| *answered)
+}
+
+/// Silence met lately by live observers, and whether the controller is one.
+pub(crate) fn silence(s: &Situation<'_>, node: &NodeName) -> (usize, bool) {
+    let heard = answers(s, node);
+    let silent = heard.iter().filter(|(observer, answered)| {
+        let counts = match observer {
+            Observer::Controller => true,
+            Observer::Node(peer) => peer != node && is_up(s, peer),
+        };
+        counts && !answered
+    });
+    let all: Vec<&Observer> = silent.map(|(o, _)| *o).collect();
+    (all.len(), all.contains(&&Observer::Controller))
+}
+
+fn answers<'a>(s: &Situation<'a>, node: &NodeName) -> Vec<(&'a Observer, bool)> {
+    let Some(facts) = s.world.nodes.get(node) else {
+        return Vec::new();
+    };
+    let fresh = facts
+        .probes
+        .iter()
+        .filter(|(_, seen)| age_secs(s.now, seen.at) < s.policy.probe_fresh_secs.max(1));
+    fresh
+        .filter_map(|(observer, seen)| {
+            let mut tried = false;
+            for probe in &seen.value {
+                match probe.outcome {
+                    ProbeOutcome::Reached | ProbeOutcome::Refused => return Some((observer, true)),
+                    ProbeOutcome::Timeout | ProbeOutcome::Unreachable => tried = true,
+                    ProbeOutcome::Error => {}
+                }
+            }
+            tried.then_some((observer, false))
+        })
+        .collect()
+}
+
+/// The provider's word, if it is fresh, plain and says that nothing is going on. Else why not.
+pub(crate) fn machine<'a>(s: &Situation<'a>, node: &NodeName) -> Result<&'a MachineState, String> {
+    let seen = s.world.nodes.get(node).and_then(|f| f.machine.as_ref());
+    let Some(seen) = seen.filter(|m| age_secs(s.now, m.at) < s.policy.machine_fresh_secs.max(1))
+    else {
+        return Err("the provider said nothing lately".into());
+    };
+    match &seen.value {
+        MachineSeen::NoProvider => Err("there is no provider".into()),
+        MachineSeen::Unknown { class, .. } => {
+            Err(format!("the provider's word is unknown: {class}"))
+        }
+        MachineSeen::Known { locked: true, .. } => {
+            Err("the provider has locked the machine".into())
+        }
+        MachineSeen::Known {
+            pending: Some(what),
+            ..
+        } => Err(format!("the provider is at work: {what}")),
+        MachineSeen::Known { state, .. } => match state {
+            MachineState::Running | MachineState::Stopped => Ok(state),
+            MachineState::Changing(what) | MachineState::Blocked(what) => {
+                Err(format!("the machine is {what}"))
+            }
+            MachineState::Recovery => Err("the machine is in its rescue image".into()),
+        },
+    }
+}

@@ -1,0 +1,217 @@
+//! What each independent channel says of a node. An old word is unknown, and absence is a value of its own.
+
+use crate::fact::{MachineSeen, MachineState, NodeSpec, Ready, Severity};
+use crate::plan::Situation;
+use crate::time::Tick;
+use crate::world::{AgentLink, NodeFacts};
+use std::time::Duration;
+
+/// The agent's session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Agent {
+    /// Open, with heartbeats.
+    Up {
+        /// When this session opened.
+        since: Tick,
+    },
+    /// The session ended a moment ago: it may be back at once.
+    Lapsed,
+    /// Gone for longer than the policy allows.
+    Gone {
+        /// Last sign of life, or when the controller began to look.
+        since: Tick,
+        /// It was seen by this controller process.
+        seen: bool,
+    },
+    /// The controller has not looked for long enough.
+    Unknown,
+}
+
+/// The kubelet's lease, with the Ready condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lease {
+    /// No cluster is configured: the channel does not exist.
+    Absent,
+    /// Renewed, and Ready.
+    Fresh,
+    /// Renewed, and not Ready.
+    NotReady,
+    /// Not renewed.
+    Stale {
+        /// Since when.
+        since: Tick,
+    },
+    /// There is no such Node object.
+    Missing,
+    /// The controller has not looked for long enough.
+    Young,
+    /// The API server says nothing that counts.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+}
+
+/// The provider's word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Machine {
+    /// There is no provider.
+    NoProvider,
+    /// Never asked, or too long ago.
+    Unasked,
+    /// It did not answer usefully.
+    Unknown {
+        /// The class.
+        class: String,
+        /// With what to do.
+        message: String,
+    },
+    /// It answered.
+    Known {
+        /// The state.
+        state: MachineState,
+        /// It is locked, or an operation is pending: in the provider's words.
+        busy: Option<String>,
+    },
+}
+
+/// A critical finding that the policy acts on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Which plugin.
+    pub plugin: String,
+    /// Which finding.
+    pub code: String,
+    /// In a sentence.
+    pub summary: String,
+    /// Fixes of the same plugin, best first.
+    pub remedies: Vec<String>,
+    /// Since when it is so.
+    pub since: Tick,
+}
+
+pub(super) fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn is_young(s: &Situation<'_>, window: u64) -> bool {
+    s.now.since(s.world.since) < secs(window)
+}
+
+pub(super) fn agent(s: &Situation<'_>, facts: &NodeFacts) -> Agent {
+    let window = s.policy.agent_gone_secs;
+    let Some(link) = &facts.agent else {
+        return if is_young(s, window) {
+            Agent::Unknown
+        } else {
+            Agent::Gone {
+                since: s.world.since,
+                seen: false,
+            }
+        };
+    };
+    let alive = facts.heartbeat.unwrap_or(link.at);
+    let silent = s.now.since(alive) >= secs(window);
+    match (&link.value, silent) {
+        (_, true) => Agent::Gone {
+            since: alive,
+            seen: true,
+        },
+        (AgentLink::Up { .. }, false) => Agent::Up { since: link.at },
+        (AgentLink::Lost { .. }, false) => Agent::Lapsed,
+    }
+}
+
+pub(super) fn lease(s: &Situation<'_>, facts: &NodeFacts) -> Lease {
+    if !s.inventory.has_cluster {
+        return Lease::Absent;
+    }
+    let window = secs(s.policy.lease_stale_secs);
+    let unknown = |why: &str| Lease::Unknown { why: why.into() };
+    match &s.world.kube_api {
+        None => return unknown("the API server was not asked yet"),
+        Some(api) if s.now.since(api.at) >= window => {
+            return unknown("the API server was not asked lately");
+        }
+        Some(api) => {
+            if let Some(trouble) = &api.value {
+                return unknown(trouble);
+            }
+        }
+    }
+    let Some(kube) = &facts.kube else {
+        return unknown("the API server said nothing of this node yet");
+    };
+    if s.now.since(kube.at) >= window {
+        return unknown("the API server said nothing of this node lately");
+    }
+    if !kube.value.exists {
+        return Lease::Missing;
+    }
+    match kube.value.lease_changed {
+        Some(at) if s.now.since(at) < window => match kube.value.ready {
+            Ready::True => Lease::Fresh,
+            Ready::False | Ready::Unknown => Lease::NotReady,
+        },
+        None if is_young(s, s.policy.lease_stale_secs) => Lease::Young,
+        changed => Lease::Stale {
+            since: changed.unwrap_or(s.world.since),
+        },
+    }
+}
+
+pub(super) fn machine(s: &Situation<'_>, spec: &NodeSpec, facts: &NodeFacts) -> Machine {
+    if spec.machine.is_none() {
+        return Machine::NoProvider;
+    }
+    let window = secs(s.policy.machine_fresh_secs);
+    let Some(seen) = facts
+        .machine
+        .as_ref()
+        .filter(|m| s.now.since(m.at) < window)
+    else {
+        return Machine::Unasked;
+    };
+    match &seen.value {
+        MachineSeen::NoProvider => Machine::NoProvider,
+        MachineSeen::Unknown { class, message } => Machine::Unknown {
+            class: class.clone(),
+            message: message.clone(),
+        },
+        MachineSeen::Known {
+            state,
+            locked,
+            pending,
+        } => Machine::Known {
+            state: state.clone(),
+            busy: match (state, pending, locked) {
+                (MachineState::Changing(what), _, _) | (_, Some(what), _) => Some(what.clone()),
+                (_, None, true) => Some("it is locked".into()),
+                (_, None, false) => None,
+            },
+        },
+    }
+}
+
+/// Critical findings that are fresh and that the policy acts on. A broken plugin says nothing about the node.
+pub(super) fn faults(s: &Situation<'_>, facts: &NodeFacts) -> Vec<Fault> {
+    let window = secs(s.policy.finding_fresh_secs);
+    let mut all = Vec::new();
+    for (plugin, run) in &facts.plugins {
+        if s.now.since(run.at) >= window || run.value.fault.is_some() {
+            continue;
+        }
+        for finding in &run.value.findings {
+            if finding.severity == Severity::Critical && s.policy.acts_on(&finding.code) {
+                all.push(Fault {
+                    plugin: plugin.clone(),
+                    code: finding.code.clone(),
+                    summary: finding.summary.clone(),
+                    remedies: finding.remedies.clone(),
+                    since: run.value.critical_since.unwrap_or(run.at),
+                });
+            }
+        }
+    }
+    all
+}

@@ -1,0 +1,274 @@
+//! The rungs other than recreate: a fix by the agent, power by the provider. Each is: gates, effect, then time for it to help.
+
+use crate::diagnose::channel::Agent;
+use crate::diagnose::reach::reach;
+use crate::effect::{Action, Outcome, Yield};
+use crate::ladder::{Need, need};
+use crate::ledger::{EffectState, Incident, RungState};
+use crate::plan::work::{Work, trouble};
+use crate::record::{Diagnosis, Rung, RungResult, Waiting};
+use crate::saga;
+use crate::time::Tick;
+use std::time::Duration;
+
+impl Work<'_> {
+    pub(crate) fn step_rung(&mut self, incident: &Incident, rung: &RungState) {
+        if incident.decision(&rung.rung) == Some(false)
+            && incident.effects_of(rung).all(|e| !is_act(e))
+        {
+            return self.step_denied(incident, rung);
+        }
+        match &rung.rung {
+            Rung::Fix(name) => self.step_fix(incident, rung, name),
+            Rung::Start => self.step_power(incident, rung, &Action::Start),
+            Rung::Reboot => self.step_power(incident, rung, &Action::Reboot),
+            Rung::Recreate => saga::step(self, incident, rung),
+            Rung::Page => self.end(incident, rung, RungResult::NoHelp, "a person was told"),
+        }
+    }
+
+    fn step_denied(&mut self, incident: &Incident, rung: &RungState) {
+        if saga::undo(self, incident) {
+            self.end(incident, rung, RungResult::Moot, "a person said no");
+            let Some(now) = self.incident.clone() else {
+                return;
+            };
+            self.park(
+                &now,
+                format!(
+                    "a person said no to {}. Mend it by hand, or say yes later with `iaso approve {}`",
+                    rung.rung, incident.id
+                ),
+            );
+        }
+    }
+
+    fn step_fix(&mut self, incident: &Incident, rung: &RungState, name: &str) {
+        let Some(last) = incident.effects_of(rung).rfind(|e| is_act(e)) else {
+            return self.begin_fix(incident, rung, name);
+        };
+        let (at, outcome) = match &last.latest {
+            Some((at, outcome)) => (*at, outcome),
+            None => (last.intended, &Outcome::Started { operation: None }),
+        };
+        let Outcome::Done { yielded, .. } = outcome else {
+            let (class, detail) = trouble(outcome);
+            return self.end(
+                incident,
+                rung,
+                RungResult::Failed,
+                format!("{class}: {detail}"),
+            );
+        };
+        if matches!(yielded, Yield::Fix { result } if result == "refused") {
+            let (_, detail) = trouble(outcome);
+            return self.end(
+                incident,
+                rung,
+                RungResult::Failed,
+                format!("the agent refused: {detail}"),
+            );
+        }
+        let until = at.after(Duration::from_secs(self.s.policy.fix_wait_secs));
+        if self.node.diagnosis == Diagnosis::Healthy {
+            self.end(
+                incident,
+                rung,
+                RungResult::Recovered,
+                "every channel says that it is well",
+            );
+        } else if matches!(self.node.agent, Agent::Gone { .. }) {
+            self.end(
+                incident,
+                rung,
+                RungResult::NoHelp,
+                "the agent is gone since",
+            );
+        } else if self.s.now >= until {
+            self.end(
+                incident,
+                rung,
+                RungResult::NoHelp,
+                self.node.evidence.join("; "),
+            );
+        } else {
+            let of = format!("{} has until then to help", rung.rung);
+            self.waiting.insert(Waiting::Patience { until, of });
+        }
+    }
+
+    fn begin_fix(&mut self, incident: &Incident, rung: &RungState, name: &str) {
+        let still = match self.node.diagnosis {
+            Diagnosis::K3sAgentDown | Diagnosis::CheckFailing | Diagnosis::Storm => true,
+            Diagnosis::Unknown => self.node.bad_since.is_none(),
+            Diagnosis::Healthy
+            | Diagnosis::AgentLost
+            | Diagnosis::PartialPartition
+            | Diagnosis::Isolated
+            | Diagnosis::PoweredOff
+            | Diagnosis::ProviderTrouble
+            | Diagnosis::ProviderUnknown
+            | Diagnosis::GoneNoProvider
+            | Diagnosis::ControllerCutOff
+            | Diagnosis::NeverJoined => false,
+        };
+        let agent_up = matches!(self.node.agent, Agent::Up { .. } | Agent::Lapsed);
+        let Some((plugin, fix)) = name.split_once('/').filter(|_| still && agent_up) else {
+            let why = format!("the node is {} now", self.node.diagnosis);
+            return self.end(incident, rung, RungResult::Moot, why);
+        };
+        if !matches!(self.node.agent, Agent::Up { .. }) {
+            return self.wait_fresh("agent");
+        }
+        if self.gates_open(incident, &rung.rung, rung.started) {
+            self.intend(Action::ApplyFix {
+                plugin: plugin.to_owned(),
+                fix: fix.to_owned(),
+            });
+        }
+    }
+
+    fn step_power(&mut self, incident: &Incident, rung: &RungState, action: &Action) {
+        let acts = || incident.effects_of(rung).filter(|e| is_act(e));
+        match acts().next_back().map(|e| (e, &e.latest)) {
+            None => self.begin_power(incident, rung, action),
+            Some((_, Some((at, Outcome::NotStarted { class, detail })))) => {
+                self.again(class, detail, *at, acts().count());
+                if self.waiting.is_empty() {
+                    self.begin_power(incident, rung, action);
+                }
+            }
+            Some((_, Some((_, Outcome::Failed { detail })))) => {
+                self.end(incident, rung, RungResult::Failed, detail.clone());
+            }
+            Some((effect, Some((at, Outcome::Done { .. })))) => {
+                self.after_power(incident, rung, effect, *at);
+            }
+            // Not settled: `busy` waits for it.
+            Some((_, None | Some((_, Outcome::InDoubt { .. } | Outcome::Started { .. })))) => {}
+        }
+    }
+
+    /// The provider did not take the call: that says nothing about the machine. Tried again, later each time; never climbed on.
+    pub(crate) fn again(&mut self, class: &str, detail: &str, last: Tick, tries: usize) {
+        let until = self.retry_at(last, tries);
+        if self.s.now >= until {
+            return;
+        }
+        self.waiting.insert(Waiting::Patience {
+            until,
+            of: format!("try {tries} did not begin ({class}): {detail}"),
+        });
+        if tries >= saga::TRIES_BEFORE_PAGE {
+            self.page(
+                &format!("provider does not take calls: {class}"),
+                format!(
+                    "calls for {} do not begin ({class}): {detail}. Nothing is escalated on that",
+                    self.name
+                ),
+            );
+        }
+    }
+
+    fn begin_power(&mut self, incident: &Incident, rung: &RungState, action: &Action) {
+        match need(self.node.diagnosis) {
+            Need::Gone => {
+                let why = format!("the node is {} now", self.node.diagnosis);
+                self.end(incident, rung, RungResult::Moot, why);
+            }
+            Need::Unsure => {
+                self.gates_open(incident, &rung.rung, rung.started);
+            }
+            Need::Stands => {
+                if self.gates_open(incident, &rung.rung, rung.started) {
+                    self.intend(action.clone());
+                }
+            }
+        }
+    }
+
+    /// The machine is given time: a short one while nobody reaches it, a long one once it answers.
+    fn after_power(
+        &mut self,
+        incident: &Incident,
+        rung: &RungState,
+        effect: &EffectState,
+        at: Tick,
+    ) {
+        let policy = self.s.policy;
+        let quiet = at.after(Duration::from_secs(policy.reboot_wait_secs));
+        let join = at.after(Duration::from_secs(policy.rejoin_secs));
+        let words = reach(self.s, self.name, &self.all.healthy_observers, at);
+        let still_dark = match self.node.diagnosis {
+            Diagnosis::Isolated => words.is_silence(policy.quorum),
+            Diagnosis::PoweredOff => true,
+            Diagnosis::Healthy
+            | Diagnosis::Unknown
+            | Diagnosis::K3sAgentDown
+            | Diagnosis::CheckFailing
+            | Diagnosis::AgentLost
+            | Diagnosis::PartialPartition
+            | Diagnosis::ProviderTrouble
+            | Diagnosis::ProviderUnknown
+            | Diagnosis::GoneNoProvider
+            | Diagnosis::ControllerCutOff
+            | Diagnosis::Storm
+            | Diagnosis::NeverJoined => false,
+        };
+        if self.node.diagnosis == Diagnosis::Healthy {
+            self.end(
+                incident,
+                rung,
+                RungResult::Recovered,
+                "every channel says that it is well",
+            );
+        } else if self.s.now >= quiet && still_dark {
+            let proof = proof(effect);
+            let why = format!(
+                "{proof}, and nobody reaches it {} s later",
+                policy.reboot_wait_secs
+            );
+            self.end(incident, rung, RungResult::NoHelp, why);
+        } else if self.s.now >= join {
+            let why = format!(
+                "{} s later: {}",
+                policy.rejoin_secs,
+                self.node.evidence.join("; ")
+            );
+            self.end(incident, rung, RungResult::NoHelp, why);
+        } else if self.s.now < quiet {
+            let of = format!("{} has until then to bring it back", rung.rung);
+            self.waiting.insert(Waiting::Patience { until: quiet, of });
+        } else {
+            let of = "it is not silent to everybody: it has until then to become Ready".into();
+            self.waiting.insert(Waiting::Patience { until: join, of });
+        }
+    }
+}
+
+fn proof(effect: &EffectState) -> &'static str {
+    match &effect.latest {
+        Some((
+            _,
+            Outcome::Done {
+                yielded: Yield::Reboot { proven: Some(true) },
+                ..
+            },
+        )) => "the reboot is proven by uptime",
+        Some((
+            _,
+            Outcome::Done {
+                yielded: Yield::Reboot {
+                    proven: Some(false),
+                },
+                ..
+            },
+        )) => "the provider says rebooted, but uptime did not fall",
+        _ => "the provider says that it is done",
+    }
+}
+
+/// An effect of the rung itself, not a page beside it.
+pub(crate) fn is_act(effect: &EffectState) -> bool {
+    !matches!(effect.effect.action, Action::Page { .. })
+}
