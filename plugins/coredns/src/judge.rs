@@ -29,10 +29,10 @@ pub(crate) fn judge(settings: &Settings, sight: &Sight) -> Vec<Finding> {
     for server in &sight.servers {
         match server {
             server if server.is_dead() && !server.is_service => {
-                findings.push(endpoint_dead(sight, server, dead == endpoints().count()))
+                findings.push(endpoint_dead(sight, server, dead == endpoints().count()));
             }
             server if server.is_dead() => {
-                findings.extend(service_silent(sight, server, any_good, dead > 0))
+                findings.extend(service_silent(sight, server, any_good, dead > 0));
             }
             server => findings.extend(answering(settings, server)),
         }
@@ -199,11 +199,10 @@ fn is_upstream_fault(reply: &Reply) -> bool {
     )
 }
 
-fn wrong(
-    settings: &Settings,
-    server: &Server,
-    has: &dyn Fn(Probe, &dyn Fn(&Reply) -> bool) -> bool,
-) -> Option<String> {
+/// Asks whether a reply to this probe, by any transport, is such a one.
+type Has<'a> = dyn Fn(Probe, &dyn Fn(&Reply) -> bool) -> bool + 'a;
+
+fn wrong(settings: &Settings, server: &Server, has: &Has<'_>) -> Option<String> {
     let name = server.name();
     let cluster = format!("kubernetes.default.svc.{}", settings.cluster_domain);
     if has(Probe::Absent, &|reply| {

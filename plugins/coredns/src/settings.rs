@@ -69,7 +69,7 @@ impl Settings {
             },
             timeout: config.duration("timeout", Duration::from_secs(1))?,
             budget: config.duration("budget", Duration::from_secs(8))?,
-            cooldown: config.duration("cooldown", Duration::from_secs(900))?,
+            cooldown: config.duration("cooldown", Duration::from_mins(15))?,
             verify: config.duration("verify", Duration::from_secs(30))?,
         })
     }

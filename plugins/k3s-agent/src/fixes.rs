@@ -130,7 +130,7 @@ where
     match job.as_deref() {
         // A job that has not ended goes on without us: k3s waits for its server as long as it takes.
         Ok(result @ ("done" | "timeout")) => {
-            steps.push(format!("{verb} {}: {result}", settings.unit))
+            steps.push(format!("{verb} {}: {result}", settings.unit));
         }
         Ok(result) => {
             steps.push(format!("{verb} {}: {result}", settings.unit));

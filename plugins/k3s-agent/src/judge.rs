@@ -163,9 +163,8 @@ pub(crate) fn remedies(
             Some(cause) if cause.code == "certificate-expired" => &["restart"],
             Some(cause) if cause.fatal => cause.remedies,
             Some(_) | None if sick(&sight.kubelet) || sick(&sight.containerd) => BOTH,
-            Some(_) => &[],
             None if sick(&sight.agent_lb) => &["restart"],
-            None => &[],
+            Some(_) | None => &[],
         },
     }
 }

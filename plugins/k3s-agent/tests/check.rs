@@ -5,8 +5,9 @@ mod common;
 use std::time::Duration;
 
 use common::{MINUTE, UNIT, check, check_with, codes, host, journal, well};
+use iaso_plugin::Error;
+use iaso_plugin::Severity::{self, Critical, Info, Warning};
 use iaso_plugin::testing::{connect, unit};
-use iaso_plugin::{Error, Severity};
 
 const PASSWORD: &str = "Waiting to retrieve agent configuration; server is not ready: Node password rejected, duplicate hostname";
 const READYZ: &str =
@@ -44,140 +45,86 @@ fn expect(
     assert_eq!(first.subject, UNIT);
 }
 
+const BOTH: &[&str] = &["restart", "killall"];
+const NONE: &[&str] = &[];
+const EXPIRED: &str = "x509: certificate has expired";
+
 #[test]
-fn each_state_of_the_unit_and_each_cause_has_its_code_and_its_remedies() {
-    const BOTH: &[&str] = &["restart", "killall"];
-    use Severity::{Critical, Info, Ok, Warning};
-    expect("active", "running", 60 * MINUTE, &[], ("ok", Ok, &[]));
-    expect("inactive", "dead", MINUTE, &[], ("down", Critical, BOTH));
-    expect("failed", "failed", MINUTE, &[], ("down", Critical, BOTH));
-    expect(
-        "deactivating",
-        "stop-sigterm",
-        1000,
-        &[],
-        ("down", Critical, BOTH),
-    );
-    expect("activating", "start", MINUTE, &[], ("starting", Info, &[]));
-    expect(
-        "activating",
-        "start",
-        14 * MINUTE,
-        &[],
-        ("starting", Info, &[]),
-    );
-    expect(
+fn each_state_of_the_unit_has_its_code() {
+    let quiet = |active, sub, ms, code, severity, remedies| {
+        expect(active, sub, ms, &[], (code, severity, remedies))
+    };
+    quiet("active", "running", 60 * MINUTE, "ok", Severity::Ok, NONE);
+    quiet("inactive", "dead", MINUTE, "down", Critical, BOTH);
+    quiet("failed", "failed", MINUTE, "down", Critical, BOTH);
+    quiet("deactivating", "stop-sigterm", 1000, "down", Critical, BOTH);
+    quiet("activating", "start", MINUTE, "starting", Info, NONE);
+    quiet("activating", "start", 14 * MINUTE, "starting", Info, NONE);
+    quiet(
         "activating",
         "start",
         16 * MINUTE,
-        &[],
-        ("stuck-activating", Critical, BOTH),
+        "stuck-activating",
+        Critical,
+        BOTH,
     );
-    expect(
-        "activating",
-        "start",
-        MINUTE,
-        &[PASSWORD],
-        ("node-password-rejected", Critical, &[]),
-    );
-    expect(
-        "activating",
-        "start",
-        MINUTE,
-        &[READYZ],
-        ("server-not-ready", Warning, &[]),
-    );
-    expect(
-        "activating",
-        "start",
-        16 * MINUTE,
-        &[READYZ],
-        ("server-not-ready", Critical, &[]),
-    );
-    expect(
-        "activating",
-        "start",
-        MINUTE,
-        &[UNREACHABLE],
-        ("server-unreachable", Warning, &[]),
-    );
-    expect(
-        "activating",
-        "start",
-        16 * MINUTE,
-        &[UNREACHABLE],
-        ("server-unreachable", Critical, &[]),
-    );
-    expect(
-        "activating",
-        "start",
+}
+
+#[test]
+fn a_start_that_waits_is_named_by_what_it_waits_for() {
+    let starting = |ms, lines: &[&str], code, severity| {
+        expect("activating", "start", ms, lines, (code, severity, NONE))
+    };
+    starting(MINUTE, &[PASSWORD], "node-password-rejected", Critical);
+    starting(MINUTE, &[READYZ], "server-not-ready", Warning);
+    starting(16 * MINUTE, &[READYZ], "server-not-ready", Critical);
+    starting(MINUTE, &[UNREACHABLE], "server-unreachable", Warning);
+    starting(16 * MINUTE, &[UNREACHABLE], "server-unreachable", Critical);
+    starting(
         16 * MINUTE,
         &[PASSWORD, UNREACHABLE],
-        ("server-unreachable", Critical, &[]),
+        "server-unreachable",
+        Critical,
     );
-    expect(
-        "failed",
-        "failed",
-        MINUTE,
-        &["x509: certificate has expired"],
-        ("certificate-expired", Critical, &[]),
-    );
-    expect(
-        "active",
-        "running",
-        60 * MINUTE,
-        &["x509: certificate has expired"],
-        ("certificate-expired", Warning, &["restart"]),
-    );
-    expect(
-        "failed",
-        "failed",
-        MINUTE,
-        &["write x: no space left on device"],
-        ("disk-full", Critical, &[]),
-    );
-    expect(
-        "failed",
-        "failed",
-        MINUTE,
-        &["flannel exited: context canceled"],
-        ("flannel-down", Critical, BOTH),
-    );
-    expect(
-        "failed",
-        "failed",
-        MINUTE,
-        &["Failed to find memory cgroup"],
-        ("no-memory-cgroup", Critical, &[]),
-    );
-    expect(
-        "active",
-        "running",
-        60 * MINUTE,
-        &[PLEG],
-        ("pleg-unhealthy", Warning, BOTH),
-    );
-    expect(
-        "active",
-        "running",
-        60 * MINUTE,
-        &["nf_conntrack: table full"],
-        ("conntrack-full", Warning, &[]),
-    );
-    expect(
-        "active",
-        "running",
-        60 * MINUTE,
-        &["Host resolv.conf includes loopback"],
-        ("loopback-resolv-conf", Warning, &[]),
-    );
+}
+
+#[test]
+fn a_unit_that_failed_is_named_by_its_cause_and_offers_what_can_help() {
+    let failed = |line, code, remedies| {
+        expect(
+            "failed",
+            "failed",
+            MINUTE,
+            &[line],
+            (code, Critical, remedies),
+        )
+    };
+    failed(EXPIRED, "certificate-expired", NONE);
+    failed("write x: no space left on device", "disk-full", NONE);
+    failed("flannel exited: context canceled", "flannel-down", BOTH);
+    failed("Failed to find memory cgroup", "no-memory-cgroup", NONE);
     // What does not keep the agent from running does not explain that it is down.
-    expect(
-        "failed",
-        "failed",
-        MINUTE,
-        &["Host resolv.conf includes loopback"],
-        ("down", Critical, BOTH),
+    failed("Host resolv.conf includes loopback", "down", BOTH);
+}
+
+#[test]
+fn a_running_agent_with_a_trouble_in_its_log_is_warned_of() {
+    let running = |line, code, remedies| {
+        expect(
+            "active",
+            "running",
+            60 * MINUTE,
+            &[line],
+            (code, Warning, remedies),
+        )
+    };
+    running(EXPIRED, "certificate-expired", &["restart"]);
+    running(PLEG, "pleg-unhealthy", BOTH);
+    running("nf_conntrack: table full", "conntrack-full", NONE);
+    running(
+        "Host resolv.conf includes loopback",
+        "loopback-resolv-conf",
+        NONE,
     );
 }
 

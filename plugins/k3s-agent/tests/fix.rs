@@ -151,7 +151,7 @@ fn a_node_that_waits_for_its_server_is_restarted_once_per_cooldown() {
     let host = host.with_state("restarted-at", remembered.as_bytes());
     plan(&host, "restart", "refuse", "look at the server");
     plan(&host, "killall", "apply", "starting");
-    host.advance(Duration::from_secs(600));
+    host.advance(Duration::from_mins(10));
     plan(&host, "restart", "apply", "starting");
 }
 

@@ -61,7 +61,7 @@ pub(crate) fn apply<H: Net + Host + Services + Control>(
     let mut steps = Vec::new();
     match host.restart(unit, settings.restart_timeout) {
         Ok(result) if result == "done" || result == "timeout" => {
-            steps.push(format!("restart {unit}: {result}"))
+            steps.push(format!("restart {unit}: {result}"));
         }
         Ok(result) => {
             return Outcome::new(

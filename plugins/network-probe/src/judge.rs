@@ -179,7 +179,6 @@ fn offer(settings: &Settings, finding: Finding) -> Finding {
 fn of_target(settings: &Settings, verdict: Verdict, target: &Target) -> Option<Finding> {
     let what = format!("{} {}", target.kind.as_str(), target.name);
     match &target.answer {
-        Answer::Unseen(_) => None,
         // Told of already, or no fault: something beyond a silent gateway answers.
         Answer::Silent(_) if target.kind == Kind::Gateway => None,
         Answer::Silent(_)
@@ -214,7 +213,7 @@ fn of_target(settings: &Settings, verdict: Verdict, target: &Target) -> Option<F
             let summary = format!("{what} answers only after {} ms", latency.as_millis());
             Some(measured("network-probe.latency", target, summary))
         }
-        Answer::Reached { .. } => None,
+        Answer::Reached { .. } | Answer::Unseen(_) => None,
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use iaso_plugin::capability::{Ping, Route};
+use iaso_plugin::capability::{ConnectOutcome, Ping, PingOutcome, Route};
 use iaso_plugin::{Error, Host, Net};
 
 use crate::settings::{Address, Settings};
 
-/// Payloads that fill an MTU of 9000, 1500, 1480 (PPPoE), 1450 (VXLAN), 1420 (WireGuard), 1370 (VXLAN in WireGuard), 1280 and 576 bytes.
+/// Payloads that fill an MTU of 9000, 1500, 1480 (a PPP line), 1450 (VXLAN), 1420 (a VPN), 1370 (VXLAN in a VPN), 1280 and 576 bytes.
 const LADDER: &[u32] = &[8972, 1472, 1452, 1422, 1392, 1342, 1252, 548];
 /// IPv4 and ICMP headers.
 const HEADERS: u32 = 28;
@@ -200,46 +200,50 @@ fn peers<H: Host>(
 }
 
 fn ask<H: Net>(host: &H, settings: &Settings, address: &Address, timeout: Duration) -> Answer {
-    match address.port {
-        Some(port) => match host.tcp_connect(&address.host, port, timeout) {
-            Ok(seen) if matches!(seen.outcome.as_str(), "connected" | "refused") => {
-                Answer::Reached {
-                    latency: Duration::from_micros(seen.elapsed_us),
-                    lost_percent: 0,
-                }
-            }
-            Ok(seen) if seen.outcome == "unresolved" => {
-                Answer::Silent("its name does not resolve".to_owned())
-            }
-            Ok(seen) => Answer::Silent(seen.outcome),
-            Err(why) => failed(why),
-        },
-        None => {
-            let ping = Ping {
-                count: settings.ping_count,
-                timeout,
-                payload_bytes: 56,
-                dont_fragment: false,
-            };
-            match host.ping(&address.host, ping) {
-                Ok(seen) if seen.received > 0 => Answer::Reached {
-                    latency: Duration::from_micros(seen.rtt_avg_us),
-                    lost_percent: u64::from(seen.sent.saturating_sub(seen.received)) * 100
-                        / u64::from(seen.sent.max(1)),
-                },
-                Ok(seen) => Answer::Silent(seen.outcome),
-                Err(why) => failed(why),
-            }
-        }
-    }
-}
-
-fn failed(why: Error) -> Answer {
-    match why {
+    let answer = match address.port {
+        Some(port) => host
+            .tcp_connect(&address.host, port, timeout)
+            .map(connected),
+        None => host
+            .ping(&address.host, small(settings.ping_count, timeout))
+            .map(pinged),
+    };
+    answer.unwrap_or_else(|why| match why {
         Error::Timeout => Answer::Silent("timeout".to_owned()),
         Error::Denied(_) | Error::TooLarge(_) | Error::Unavailable(_) | Error::Other(_) => {
             Answer::Unseen(why.to_string())
         }
+    })
+}
+
+fn connected(seen: ConnectOutcome) -> Answer {
+    match seen.outcome.as_str() {
+        "connected" | "refused" => Answer::Reached {
+            latency: Duration::from_micros(seen.elapsed_us),
+            lost_percent: 0,
+        },
+        "unresolved" => Answer::Silent("its name does not resolve".to_owned()),
+        _ => Answer::Silent(seen.outcome),
+    }
+}
+
+fn pinged(seen: PingOutcome) -> Answer {
+    if seen.received == 0 {
+        return Answer::Silent(seen.outcome);
+    }
+    let lost = u64::from(seen.sent.saturating_sub(seen.received));
+    Answer::Reached {
+        latency: Duration::from_micros(seen.rtt_avg_us),
+        lost_percent: lost * 100 / u64::from(seen.sent.max(1)),
+    }
+}
+
+const fn small(count: u32, timeout: Duration) -> Ping {
+    Ping {
+        count,
+        timeout,
+        payload_bytes: 56,
+        dont_fragment: false,
     }
 }
 

@@ -31,6 +31,10 @@ pub(crate) struct Address {
 }
 
 /// What is looked at, and how patiently.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of the operator's configuration"
+)]
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) peers: Vec<Address>,
