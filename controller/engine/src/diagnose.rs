@@ -134,10 +134,10 @@ fn listen(s: &Situation<'_>, spec: &NodeSpec) -> Assessment {
     }
 }
 
-/// Every lease stale while the agents are up is the API server's trouble, not the nodes'.
+/// Every lease stale, or every node not Ready, while the agents are up is the API server's trouble, not the nodes'.
 fn distrust_api(all: &mut Assessments) {
     let up = |a: &&Assessment| matches!(a.agent, Agent::Up { .. });
-    let stale = |a: &Assessment| matches!(a.lease, Lease::Stale { .. });
+    let stale = |a: &Assessment| matches!(a.lease, Lease::Stale { .. } | Lease::NotReady);
     let alive = all.nodes.values().filter(up).count();
     if alive < 2 || !all.nodes.values().filter(up).all(stale) {
         return;

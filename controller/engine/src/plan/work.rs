@@ -322,12 +322,9 @@ impl<'a> Work<'a> {
 
     /// The reasons that keep a silent node from a diagnosis that could be acted on.
     fn explain_unknown(&mut self, incident: &Incident) {
-        let asked = match self.node.diagnosis {
-            Diagnosis::Unknown
-            | Diagnosis::ProviderUnknown
-            | Diagnosis::ProviderTrouble
-            | Diagnosis::ControllerCutOff
-            | Diagnosis::Storm => true,
+        let held = match self.node.diagnosis {
+            Diagnosis::ControllerCutOff | Diagnosis::Storm => true,
+            Diagnosis::Unknown | Diagnosis::ProviderUnknown | Diagnosis::ProviderTrouble => false,
             Diagnosis::Healthy
             | Diagnosis::K3sAgentDown
             | Diagnosis::CheckFailing
@@ -336,22 +333,19 @@ impl<'a> Work<'a> {
             | Diagnosis::Isolated
             | Diagnosis::PoweredOff
             | Diagnosis::GoneNoProvider
-            | Diagnosis::NeverJoined => false,
+            | Diagnosis::NeverJoined => return,
         };
-        if asked {
-            for why in self.closed(incident, &Rung::Reboot, incident.opened) {
-                let of_facts = matches!(
-                    why,
-                    Waiting::Quorum { .. }
-                        | Waiting::FreshFacts { .. }
-                        | Waiting::AmICutOff { .. }
-                        | Waiting::Storm { .. }
-                        | Waiting::ProviderUnknown { .. }
-                        | Waiting::ProviderBusy { .. }
-                );
-                if of_facts {
-                    self.waiting.insert(why);
-                }
+        for why in self.closed(incident, &Rung::Reboot, incident.opened) {
+            let of_cluster = matches!(why, Waiting::AmICutOff { .. } | Waiting::Storm { .. });
+            let of_facts = matches!(
+                why,
+                Waiting::Quorum { .. }
+                    | Waiting::FreshFacts { .. }
+                    | Waiting::ProviderUnknown { .. }
+                    | Waiting::ProviderBusy { .. }
+            );
+            if of_cluster || (of_facts && !held) {
+                self.waiting.insert(why);
             }
         }
     }
