@@ -160,6 +160,15 @@ pub(crate) fn accept(import: &Import<'_>, grants: &Grants) -> Result<Interface, 
     }
 }
 
+/// Whether a component may import `name` at all, whatever it was granted; a fault says why not.
+pub fn check_import_name(name: &str) -> Result<(), PluginFault> {
+    known(&Import {
+        name,
+        functions: Some(Vec::new()),
+    })
+    .map(|_| ())
+}
+
 fn known(import: &Import<'_>) -> Result<Interface, PluginFault> {
     let name = words(import.name);
     let foreign = || {

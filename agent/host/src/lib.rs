@@ -28,6 +28,7 @@ mod plugin_state;
 mod resolver;
 mod run;
 mod store;
+mod strikes;
 mod ticker;
 pub mod types;
 
@@ -43,8 +44,9 @@ pub use engine::{
 pub use fault::{FaultClass, PluginFault};
 pub use granted::GrantedBroker;
 pub use host::{HostConfig, LoadedPlugin, PluginHost};
-pub use interface::{INTERFACE_VERSION, Interface};
+pub use interface::{INTERFACE_VERSION, Interface, check_import_name};
 pub use load::COMPILED_BYTES_MAX;
 pub use plugin_state::QUOTA_BYTES;
 pub use resolver::SystemResolver;
 pub use run::{LogLevel, LogLine, RunLimits, RunReport};
+pub use strikes::{Admission, Standing, StrikeBook, StrikePolicy, Strikes};
