@@ -143,7 +143,7 @@ impl LoadedPlugin {
         self.linked.fix.is_some()
     }
 
-    /// The interfaces that it imports.
+    /// The capabilities that it imports.
     #[must_use]
     pub fn imports(&self) -> &[Interface] {
         &self.linked.imports

@@ -39,7 +39,7 @@ pub(crate) fn link(
     is_compiled_component(compiled)?;
     let component = aot::load(engine, &code).map_err(|error| not_loadable(&error))?;
     fits_the_pool(&component)?;
-    let imports = accepted_imports(engine, &component, grants)?;
+    let mut imports = accepted_imports(engine, &component, grants)?;
     exports_of(engine, &component)?;
     let mut linker = Linker::new(engine);
     for import in &imports {
@@ -54,6 +54,7 @@ pub(crate) fn link(
         true => Some(fix::GuestIndices::new(&pre).map_err(|_| other_shape("`fix`"))?),
         false => None,
     };
+    imports.retain(|import| *import != Interface::Types);
     Ok(Linked {
         pre,
         check,

@@ -7,7 +7,7 @@ mod common;
 use common::{component, data, host, load, module, words};
 use iaso_grants::Grants;
 use iaso_host::types::{Finding, FixDescription};
-use iaso_host::{FaultClass, RunLimits};
+use iaso_host::{Allocator, FaultClass, RunLimits};
 
 /// Texts at 1024 and on; records that point to them.
 fn fixer() -> Vec<u8> {
@@ -74,6 +74,7 @@ async fn a_fixer_finds_plans_and_fixes() {
         RunLimits::default(),
         vec![("disk".to_owned(), "/".to_owned())],
     );
+    assert_eq!(host.allocator(), Allocator::Pooled);
     assert!(plugin.has_fixes() && plugin.imports().is_empty());
     let report = plugin.check(&config, &limits).await;
     let expected = Finding {

@@ -81,7 +81,8 @@ pub(crate) fn encode(resolve: &Resolve, world: wit_parser::WorldId, wat: &str) -
     let mut module = wat::parse_str(wat).expect("the text is good");
     embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8, false)
         .expect("the world is known");
-    let mut encoder = ComponentEncoder::default()
+    let mut encoder = ComponentEncoder::default();
+    encoder
         .validate(true)
         .module(&module)
         .expect("the module fits the world");
@@ -170,6 +171,7 @@ pub(crate) fn load(
 pub(crate) fn limits() -> RunLimits {
     RunLimits {
         cpu: Duration::from_millis(300),
+        host_calls: 1500,
         ..RunLimits::with_timeout(Duration::from_secs(2))
     }
 }
