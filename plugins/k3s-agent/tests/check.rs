@@ -52,7 +52,7 @@ const EXPIRED: &str = "x509: certificate has expired";
 #[test]
 fn each_state_of_the_unit_has_its_code() {
     let quiet = |active, sub, ms, code, severity, remedies| {
-        expect(active, sub, ms, &[], (code, severity, remedies))
+        expect(active, sub, ms, &[], (code, severity, remedies));
     };
     quiet("active", "running", 60 * MINUTE, "ok", Severity::Ok, NONE);
     quiet("inactive", "dead", MINUTE, "down", Critical, BOTH);
@@ -73,7 +73,7 @@ fn each_state_of_the_unit_has_its_code() {
 #[test]
 fn a_start_that_waits_is_named_by_what_it_waits_for() {
     let starting = |ms, lines: &[&str], code, severity| {
-        expect("activating", "start", ms, lines, (code, severity, NONE))
+        expect("activating", "start", ms, lines, (code, severity, NONE));
     };
     starting(MINUTE, &[PASSWORD], "node-password-rejected", Critical);
     starting(MINUTE, &[READYZ], "server-not-ready", Warning);
@@ -97,7 +97,7 @@ fn a_unit_that_failed_is_named_by_its_cause_and_offers_what_can_help() {
             MINUTE,
             &[line],
             (code, Critical, remedies),
-        )
+        );
     };
     failed(EXPIRED, "certificate-expired", NONE);
     failed("write x: no space left on device", "disk-full", NONE);
@@ -116,7 +116,7 @@ fn a_running_agent_with_a_trouble_in_its_log_is_warned_of() {
             60 * MINUTE,
             &[line],
             (code, Warning, remedies),
-        )
+        );
     };
     running(EXPIRED, "certificate-expired", &["restart"]);
     running(PLEG, "pleg-unhealthy", BOTH);
