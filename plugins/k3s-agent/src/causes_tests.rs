@@ -4,15 +4,14 @@ use super::{cause_of, latest};
 use iaso_plugin::capability::JournalLine;
 use std::time::Duration;
 
+/// The cause that this line names; empty: none.
+fn check(message: &str, expect: &str) {
+    let code = cause_of(message).map_or("", |cause| cause.code);
+    assert_eq!(code, expect, "{message}");
+}
+
 #[test]
-fn every_known_line_names_its_cause() {
-    let check = |message: &str, expect: &str| {
-        assert_eq!(
-            cause_of(message).map_or("", |cause| cause.code),
-            expect,
-            "{message}"
-        )
-    };
+fn every_known_line_about_the_server_names_its_cause() {
     check(
         r#"level=info msg="Waiting to retrieve agent configuration; server is not ready: Node password rejected, duplicate hostname or contents of '/etc/rancher/node/password' may not match server node-passwd entry""#,
         "node-password-rejected",
@@ -53,6 +52,10 @@ fn every_known_line_names_its_cause() {
         "write /var/lib/rancher/k3s/agent/etc/x: no space left on device",
         "disk-full",
     );
+}
+
+#[test]
+fn every_known_line_about_this_host_names_its_cause() {
     check(
         "inotify_add_watch /sys/fs/cgroup: no space left on device",
         "inotify-exhausted",
@@ -126,7 +129,7 @@ fn only_what_is_new_since_the_start_counts_and_the_latest_fatal_wins() {
     let loopback = "Host resolv.conf includes loopback";
     let started = "Started k3s-agent.service - Lightweight Kubernetes.";
     let check = |lines: &[JournalLine], since: Option<u64>, expect: &str| {
-        let got = latest(lines, "k3s-agent.service", since, Duration::from_secs(300));
+        let got = latest(lines, "k3s-agent.service", since, Duration::from_mins(5));
         assert_eq!(got.map_or("", |(cause, _)| cause.code), expect, "{lines:?}");
     };
     check(&[], None, "");
