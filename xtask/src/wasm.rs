@@ -6,6 +6,7 @@
 use crate::process::{cache_dir, has_program, output, root, run, step, target_dir};
 use crate::setup;
 use anyhow::{Context, Result, bail};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -43,13 +44,15 @@ pub(crate) fn build_all() -> Result<PathBuf> {
             .join("release")
             .join(format!("{}.wasm", plugin.replace('-', "_")));
         let component = components.join(format!("{plugin}.wasm"));
-        encode(&module, &component).with_context(|| format!("plugin {plugin}"))?;
+        encode(&module, &component)
+            .and_then(|encoded| check_imports(&workspace.join(plugin).join("IMPORTS"), &encoded))
+            .with_context(|| format!("plugin {plugin}"))?;
     }
     Ok(components)
 }
 
 /// Turns a core module into a component.
-fn encode(module: &Path, component: &Path) -> Result<()> {
+fn encode(module: &Path, component: &Path) -> Result<Vec<u8>> {
     let bytes =
         std::fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
     let encoded = wit_component::ComponentEncoder::default()
@@ -60,6 +63,42 @@ fn encode(module: &Path, component: &Path) -> Result<()> {
     std::fs::write(component, &encoded)
         .with_context(|| format!("cannot write {}", component.display()))?;
     eprintln!("    {} ({} bytes)", component.display(), encoded.len());
+    Ok(encoded)
+}
+
+/// The import list is the capability list: a component imports what its `IMPORTS` names, one interface in a line, and nothing else.
+fn check_imports(list: &Path, component: &[u8]) -> Result<()> {
+    let expected =
+        std::fs::read_to_string(list).with_context(|| format!("cannot read {}", list.display()))?;
+    let expected: BTreeSet<&str> = expected.lines().collect();
+    let wit_component::DecodedWasm::Component(resolve, world) = wit_component::decode(component)?
+    else {
+        bail!("not a component");
+    };
+    let world = resolve.worlds.get(world).context("no world")?;
+    let imports: BTreeSet<String> = world
+        .imports
+        .keys()
+        .map(|key| {
+            let name = resolve.name_world_key(key);
+            let short = name
+                .strip_prefix("iaso:plugin/")
+                .and_then(|rest| rest.split_once('@'));
+            short.map_or(name.clone(), |(interface, _)| interface.to_owned())
+        })
+        // Types only: no function, no capability.
+        .filter(|name| name != "types")
+        .collect();
+    if imports
+        .iter()
+        .map(String::as_str)
+        .ne(expected.iter().copied())
+    {
+        bail!(
+            "it imports {imports:?}, but {} says {expected:?}: a capability too many, or the list is old",
+            list.display()
+        );
+    }
     Ok(())
 }
 
