@@ -225,8 +225,8 @@ fn what_cannot_mean_what_was_meant_does_not_parse() {
             "move it to the plugin's `grants.fix`",
         ),
         (r#"check.kube.pods = ["*"]"#, "not a namespace"),
-        (r#"check.nett = 1"#, "unknown field `nett`"),
-        (r#"look.host = true"#, "unknown field `look`"),
+        ("check.nett = 1", "unknown field `nett`"),
+        ("look.host = true", "unknown field `look`"),
     ] {
         let said = error(toml);
         assert!(said.contains(words), "{toml}: {said}");

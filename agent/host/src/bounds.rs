@@ -36,7 +36,9 @@ impl Cutter {
 
     fn texts(&mut self, texts: &mut Vec<String>) {
         self.list(texts, ATTRIBUTES_MAX);
-        texts.iter_mut().for_each(|text| self.text(text));
+        for text in texts {
+            self.text(text);
+        }
     }
 
     fn attributes(&mut self, attributes: &mut Attributes) {
@@ -99,9 +101,9 @@ pub(crate) fn findings(
     let count = findings.len();
     let mut cutter = Cutter::default();
     cutter.list(&mut findings, FINDINGS_MAX);
-    findings
-        .iter_mut()
-        .for_each(|finding| cutter.finding(finding));
+    for finding in &mut findings {
+        cutter.finding(finding);
+    }
     if cutter.has_cut {
         findings.truncate(FINDINGS_MAX - 1);
         findings.push(output_cut(plugin, count));
@@ -134,9 +136,9 @@ pub(crate) fn fixes(mut fixes: Vec<FixDescription>) -> Result<Vec<FixDescription
         ));
     }
     let mut cutter = Cutter::default();
-    fixes
-        .iter_mut()
-        .for_each(|fix| cutter.text(&mut fix.summary));
+    for fix in &mut fixes {
+        cutter.text(&mut fix.summary);
+    }
     Ok(fixes)
 }
 

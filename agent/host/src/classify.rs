@@ -16,7 +16,7 @@ pub(crate) enum Stage {
 }
 
 /// What went wrong in a run.
-pub(crate) fn classify(error: &wasmtime::Error, stage: Stage, state: &RunState) -> PluginFault {
+pub(crate) fn classify(error: &wasmtime::Error, stage: Stage, run: &RunState) -> PluginFault {
     if let Some(stopped) = error.downcast_ref::<Stopped>() {
         let class = match stopped {
             Stopped::HostCalls(_) => FaultClass::Refused,
@@ -24,8 +24,8 @@ pub(crate) fn classify(error: &wasmtime::Error, stage: Stage, state: &RunState) 
         };
         return PluginFault::new(class, format!("the plugin {stopped} and was ended"));
     }
-    if state.usage.was_refused {
-        let limits = &state.limits;
+    if run.usage.was_refused {
+        let limits = &run.limits;
         return PluginFault::new(
             FaultClass::OutOfMemory,
             format!(
@@ -69,12 +69,12 @@ fn place(error: &wasmtime::Error) -> String {
 }
 
 fn trap_words(trap: Trap) -> String {
-    match trap {
-        Trap::StackOverflow => "it called itself too deeply".to_owned(),
-        Trap::UnreachableCodeReached => "it panicked or aborted (unreachable code)".to_owned(),
-        other => other
-            .to_string()
-            .trim_start_matches("wasm trap: ")
-            .to_owned(),
+    if trap == Trap::StackOverflow {
+        return "it called itself too deeply".to_owned();
     }
+    if trap == Trap::UnreachableCodeReached {
+        return "it panicked or aborted (unreachable code)".to_owned();
+    }
+    let words = trap.to_string();
+    words.trim_start_matches("wasm trap: ").to_owned()
 }

@@ -18,7 +18,7 @@ use crate::capabilities::{Capabilities, Resolver};
 use crate::plugin_state::{KeyValues, QUOTA_BYTES};
 
 /// Longest wait a plugin may ask for in one call.
-const TIMEOUT_MAX: Duration = Duration::from_secs(60);
+const TIMEOUT_MAX: Duration = Duration::from_mins(1);
 /// For calls that have no timeout of their own.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 /// Most log lines one call may ask for.
@@ -196,6 +196,10 @@ impl<C: Capabilities, R: Resolver> Call<'_, C, R> {
         }
     }
 
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "`answer` routes only the arms above to here"
+    )]
     async fn services(&self, request: Request) -> Result<Response, CapError> {
         let rights = &self.broker.capabilities;
         match request {
@@ -252,6 +256,10 @@ impl<C: Capabilities, R: Resolver> Call<'_, C, R> {
             .map(Response::Script)
     }
 
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "`answer` routes only the arms above to here"
+    )]
     async fn host(&self, request: &Request) -> Result<Response, CapError> {
         self.grants.host_facts().map_err(|d| self.denied(&d))?;
         let rights = &self.broker.capabilities;
@@ -269,6 +277,10 @@ impl<C: Capabilities, R: Resolver> Call<'_, C, R> {
         }
     }
 
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "`answer` routes only the arms above to here"
+    )]
     async fn kube(&self, request: Request) -> Result<Response, CapError> {
         let rights = &self.broker.capabilities;
         match request {
@@ -325,6 +337,10 @@ impl<C: Capabilities, R: Resolver> Call<'_, C, R> {
         }
     }
 
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "`answer` routes only the arms above to here"
+    )]
     async fn state(&self, request: Request) -> Result<Response, CapError> {
         let lock = self.broker.state_lock(&self.cx.plugin);
         let _held = lock.lock().await;

@@ -34,6 +34,10 @@ const RESERVED_HEADERS: [&str; 9] = [
 ];
 
 impl<C: Capabilities, R: Resolver> Call<'_, C, R> {
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "`answer` routes only the arms above to here"
+    )]
     pub(crate) async fn net(&self, request: Request) -> Result<Response, CapError> {
         match request {
             Request::TcpConnect {
@@ -54,8 +58,22 @@ impl<C: Capabilities, R: Resolver> Call<'_, C, R> {
                         "a ping carries at most {PING_PAYLOAD_MAX} bytes"
                     )));
                 }
-                self.ping(&host, count, timeout_ms, payload_bytes, dont_fragment)
+                let Some(address) = self.ping_address(&host).await? else {
+                    return Ok(Response::Ping(unresolved_ping()));
+                };
+                let timeout = self.timeout(timeout_ms);
+                let call = PingCall {
+                    address,
+                    count,
+                    timeout,
+                    payload_bytes,
+                    dont_fragment,
+                };
+                self.broker
+                    .capabilities
+                    .ping(self.cx, call)
                     .await
+                    .map(Response::Ping)
             }
             Request::UnixConnect { path, timeout_ms } => {
                 let grants = &self.grants.net.unix;
@@ -92,31 +110,10 @@ impl<C: Capabilities, R: Resolver> Call<'_, C, R> {
             .map(Response::Connect)
     }
 
-    async fn ping(
-        &self,
-        host: &str,
-        count: u32,
-        timeout_ms: u32,
-        payload_bytes: u32,
-        dont_fragment: bool,
-    ) -> Result<Response, CapError> {
+    async fn ping_address(&self, host: &str) -> Result<Option<IpAddr>, CapError> {
         let before = |name: &str| self.grants.icmp_name(name);
         let granted = |target: Target<'_>| self.grants.icmp(target);
-        let Some(address) = self.checked_address(host, before, granted).await? else {
-            return Ok(Response::Ping(unresolved_ping()));
-        };
-        let call = PingCall {
-            address,
-            count,
-            timeout: self.timeout(timeout_ms),
-            payload_bytes,
-            dont_fragment,
-        };
-        self.broker
-            .capabilities
-            .ping(self.cx, call)
-            .await
-            .map(Response::Ping)
+        self.checked_address(host, before, granted).await
     }
 
     pub(crate) async fn dns(&self, question: DnsQuestion) -> Result<Response, CapError> {

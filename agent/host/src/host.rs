@@ -283,14 +283,14 @@ impl LoadedPlugin {
         .unwrap_or_else(|_| Err(Stopped::Wall(limits.timeout).into()));
         drop(ticking);
         let outcome = result.map_err(|error| classify(&error, stage, store.data()));
-        let state = store.into_data();
+        let used = store.into_data();
         RunReport {
             outcome,
             duration: started.elapsed(),
-            host_calls: state.host_calls,
-            memory_peak_bytes: state.usage.memory_peak_bytes,
-            log: state.log,
-            log_lines_dropped: state.log_lines_dropped,
+            host_calls: used.host_calls,
+            memory_peak_bytes: used.usage.memory_peak_bytes,
+            log: used.log,
+            log_lines_dropped: used.log_lines_dropped,
         }
     }
 

@@ -50,9 +50,10 @@ pub(crate) fn link(
         .instantiate_pre(&component)
         .map_err(|_| other_shape("imports"))?;
     let check = check::GuestIndices::new(&pre).map_err(|_| other_shape("`check`"))?;
-    let fix = match exported(engine, &component, "fix") {
-        true => Some(fix::GuestIndices::new(&pre).map_err(|_| other_shape("`fix`"))?),
-        false => None,
+    let fix = if exported(engine, &component, "fix") {
+        Some(fix::GuestIndices::new(&pre).map_err(|_| other_shape("`fix`"))?)
+    } else {
+        None
     };
     imports.retain(|import| *import != Interface::Types);
     Ok(Linked {
@@ -135,9 +136,10 @@ fn accepted_imports(
     let ty = component.component_type();
     let mut accepted = Vec::new();
     for (name, item) in ty.imports(engine) {
-        let functions = match &item.ty {
-            ComponentItem::ComponentInstance(instance) => Some(functions_of(engine, instance)),
-            _ => None,
+        let functions = if let ComponentItem::ComponentInstance(instance) = &item.ty {
+            Some(functions_of(engine, instance))
+        } else {
+            None
         };
         let functions = functions
             .as_ref()

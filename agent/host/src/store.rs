@@ -107,7 +107,7 @@ impl RunState {
             LogLevel::Info => tracing::info!(target: "iaso::plugin", %plugin, "{message}"),
             // A plugin's warning is not the agent's: nobody is to be woken by it.
             LogLevel::Warn | LogLevel::Error => {
-                tracing::info!(target: "iaso::plugin", %plugin, ?level, "{message}")
+                tracing::info!(target: "iaso::plugin", %plugin, ?level, "{message}");
             }
         }
         self.log.push(LogLine { level, message });

@@ -30,8 +30,8 @@ impl Default for StrikePolicy {
         Self {
             strikes_max: 3,
             backoff_first: Duration::from_secs(30),
-            backoff_max: Duration::from_secs(30 * 60),
-            findings_ttl: Duration::from_secs(5 * 60),
+            backoff_max: Duration::from_mins(30),
+            findings_ttl: Duration::from_mins(5),
         }
     }
 }
@@ -264,20 +264,20 @@ mod tests {
                 match strikes.admit(now) {
                     Admission::Run => strikes.failed(now, &fault(), &policy),
                     Admission::Wait { until } => {
-                        prop_assert!(until > now && until - now <= policy.backoff_max);
+                        prop_assert!(until > now && until.saturating_sub(now) <= policy.backoff_max);
                     }
                     Admission::Probe => {
                         prop_assert_eq!(strikes.admit(now), Admission::ProbeUnderWay);
                         if let Some(last) = probes {
-                            prop_assert!(now - last >= gap);
+                            prop_assert!(now.saturating_sub(last) >= gap);
                         }
                         probes = Some(now);
                         strikes.failed(now, &fault(), &policy);
                         let Standing::BackedOff { until } = strikes.standing() else {
                             return Err(TestCaseError::fail("a failed probe backs off"));
                         };
-                        prop_assert!(until - now >= gap);
-                        gap = until - now;
+                        prop_assert!(until.saturating_sub(now) >= gap);
+                        gap = until.saturating_sub(now);
                     }
                     Admission::ProbeUnderWay => return Err(TestCaseError::fail("every probe was reported")),
                 }

@@ -121,7 +121,10 @@ pub(crate) const OK_EMPTY: &str = "(i32.const 16)";
 
 /// Data at an address, as text.
 pub(crate) fn data(at: u32, bytes: &[u8]) -> String {
-    let escaped: String = bytes.iter().map(|b| format!("\\{b:02x}")).collect();
+    let mut escaped = String::new();
+    for byte in bytes {
+        escaped += &format!("\\{byte:02x}");
+    }
     format!("(data (i32.const {at}) \"{escaped}\")\n")
 }
 
@@ -135,22 +138,24 @@ pub(crate) fn grants(json: &str) -> Grants {
     serde_json::from_str(json).expect("good grants")
 }
 
-/// Answers every call with "connected", but one to the host `never` never, and one to `panic.` with an error.
+/// Answers every connection with "connected", but one to the host `never` never.
 pub(crate) struct MockBroker;
 
 #[async_trait]
 impl Broker for MockBroker {
     async fn call(&self, _context: &CallContext, request: Request) -> Result<Response, CapError> {
-        match request {
-            Request::TcpConnect { host, .. } if host == "never" => std::future::pending().await,
-            Request::TcpConnect { .. } => Ok(Response::Connect(ConnectOutcome {
-                outcome: "connected".to_owned(),
-                address: "10.0.0.7".to_owned(),
-                elapsed_us: 1,
-                detail: String::new(),
-            })),
-            other => Err(CapError::Unavailable(format!("{other:?}"))),
+        let Request::TcpConnect { host, .. } = request else {
+            return Err(CapError::Unavailable(format!("{request:?}")));
+        };
+        if host == "never" {
+            return std::future::pending().await;
         }
+        Ok(Response::Connect(ConnectOutcome {
+            outcome: "connected".to_owned(),
+            address: "10.0.0.7".to_owned(),
+            elapsed_us: 1,
+            detail: String::new(),
+        }))
     }
 }
 
