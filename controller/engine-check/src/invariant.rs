@@ -308,20 +308,35 @@ fn alone_in_flight(s: &Situation<'_>, history: &History, _: &Effect) -> Broken {
 }
 
 fn no_storm(s: &Situation<'_>, _: &History, effect: &Effect) -> Broken {
+    if matches!(effect.action, Action::ApplyFix { .. }) {
+        return None;
+    }
     let (lost, of) = sight::lost(s);
     let reaches = s
         .inventory
         .nodes
         .keys()
         .any(|n| !sight::is_up(s, n) && sight::controller_reaches(s, n));
-    let cut_off = lost > 0 && (lost == of || (lost > 1 && lost.saturating_mul(2) > of)) && !reaches;
-    if cut_off && !matches!(effect.action, Action::ApplyFix { .. }) {
-        return Some((
-            "controller-not-cut-off",
-            format!("{lost} of {of} nodes are silent to the controller"),
-        ));
+    if lost > 0 && (lost == of || (lost > 1 && lost.saturating_mul(2) > of)) && !reaches {
+        let why = format!("{lost} of {of} nodes are silent to the controller");
+        return Some(("controller-not-cut-off", why));
     }
-    None
+    let dark = s
+        .inventory
+        .nodes
+        .keys()
+        .filter(|n| sight::is_dark(s, n))
+        .count();
+    let limit = match s.policy.storm_limit {
+        0 => (s.inventory.nodes.len() / 3).max(1),
+        set => usize::try_from(set).unwrap_or(usize::MAX),
+    };
+    (dark > limit).then(|| {
+        (
+            "no-storm",
+            format!("{dark} nodes are down at once, {limit} may be"),
+        )
+    })
 }
 
 fn stores(s: &Situation<'_>, _: &History, _: &Effect) -> Broken {

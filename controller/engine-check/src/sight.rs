@@ -2,6 +2,7 @@
 
 use iaso_engine::fact::{MachineSeen, MachineState, Observer, ProbeOutcome};
 use iaso_engine::id::NodeName;
+use iaso_engine::ledger::Standing;
 use iaso_engine::plan::Situation;
 use iaso_engine::time::Tick;
 use iaso_engine::world::{AgentLink, NodeFacts};
@@ -46,6 +47,29 @@ pub(crate) fn lost(s: &Situation<'_>) -> (usize, usize) {
     (lost, of)
 }
 
+/// Silent on every channel for as long as the policy asks, and no person has it in hand.
+pub(crate) fn is_dark(s: &Situation<'_>, node: &NodeName) -> bool {
+    let Some(facts) = s.world.nodes.get(node) else {
+        return false;
+    };
+    let agent_silent =
+        last_word(facts).is_some_and(|at| age_secs(s.now, at) >= s.policy.agent_gone_secs);
+    let old = age_secs(s.now, s.world.since) >= s.policy.lease_stale_secs;
+    let lease_silent = !s.inventory.has_cluster
+        || facts
+            .kube
+            .as_ref()
+            .is_some_and(|k| match k.value.lease_changed {
+                Some(at) => age_secs(s.now, at) >= s.policy.lease_stale_secs,
+                None => old,
+            });
+    let in_hand = s
+        .ledger
+        .open_incident(node)
+        .is_some_and(|i| i.standing == Standing::Parked);
+    agent_silent && lease_silent && !answers_anybody(s, node) && !in_hand
+}
+
 /// Whether the controller's own probe reached this node lately.
 pub(crate) fn controller_reaches(s: &Situation<'_>, node: &NodeName) -> bool {
     answers(s, node)
@@ -64,12 +88,17 @@ pub(crate) fn silence(s: &Situation<'_>, node: &NodeName) -> (usize, bool) {
     let silent = heard.iter().filter(|(observer, answered)| {
         let counts = match observer {
             Observer::Controller => true,
-            Observer::Node(peer) => peer != node && is_up(s, peer),
+            Observer::Node(peer) => peer != node && is_up(s, peer) && is_fit(s, peer),
         };
         counts && !answered
     });
     let all: Vec<&Observer> = silent.map(|(o, _)| *o).collect();
     (all.len(), all.contains(&&Observer::Controller))
+}
+
+/// Half unfit by its own word is too unfit to accuse another.
+fn is_fit(s: &Situation<'_>, node: &NodeName) -> bool {
+    s.world.nodes.get(node).is_some_and(|f| f.self_health < 4)
 }
 
 fn answers<'a>(s: &Situation<'a>, node: &NodeName) -> Vec<(&'a Observer, bool)> {

@@ -128,7 +128,7 @@ impl Ledger {
 
 impl EffectState {
     /// `Done` and `Failed` are final. `NotStarted` gives way to a later word that it did start after all.
-    fn settle(&mut self, at: Tick, outcome: &Outcome) {
+    pub(crate) fn settle(&mut self, at: Tick, outcome: &Outcome) {
         let last_word = matches!(
             self.latest,
             Some((_, Outcome::Done { .. } | Outcome::Failed { .. }))

@@ -1,9 +1,14 @@
 //! The report of an incident: built from its journal entries alone, so that it can be made again at any time.
 
+mod build;
+mod markdown;
+
 use crate::id::{IncidentId, NodeName};
+use crate::ledger::Incident;
 use crate::record::{Closing, Diagnosis, Entry};
 use crate::time::Tick;
 use crate::timeline::Line;
+use build::Teller;
 use serde::{Deserialize, Serialize};
 
 /// Seconds by phase.
@@ -107,17 +112,31 @@ pub struct Report {
     pub cut: String,
 }
 
+/// A report keeps at most this many lines of its timeline: the first and the last ones.
+const TIMELINE_MAX: usize = 400;
+/// And at most this many of any other list.
+const LIST_MAX: usize = 100;
+/// Longest line.
+const LINE_CHARS_MAX: usize = 1_000;
+
 impl Report {
-    /// Builds the report from the entries of one incident, in order. `None`: they do not open an incident.
+    /// Builds the report from the entries of one incident, in order; entries of other incidents are passed over. `None`: they open no
+    /// incident.
     #[must_use]
     pub fn build(entries: &[Entry], now: Tick) -> Option<Self> {
-        let _ = (entries, now);
-        None
+        let incident = entries
+            .iter()
+            .find_map(|e| Incident::opened_by(e.at, &e.record))?;
+        let mut teller = Teller::new(incident, now);
+        for entry in entries {
+            teller.hear(entry);
+        }
+        Some(teller.report())
     }
 
     /// The report as Markdown.
     #[must_use]
     pub fn markdown(&self) -> String {
-        String::new()
+        markdown::render(self)
     }
 }

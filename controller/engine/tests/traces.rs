@@ -8,9 +8,11 @@
 mod night;
 
 use iaso_engine::effect::{Outcome, Yield};
+use iaso_engine::explain::explain;
 use iaso_engine::fact::{MachineState, Role};
 use iaso_engine::policy::Mode;
 use iaso_engine::record::{Record, Rung};
+use iaso_engine::report::Report;
 use night::{Night, Reach, critical, failed, in_state, name, not_started, unknown};
 
 fn styx() -> Night {
@@ -29,6 +31,32 @@ fn styx_isolated_reboot_fails_recreated_once_and_rejoined() {
     insta::assert_snapshot!("styx", night.trace());
     assert!(night.closed());
     assert_eq!(night.recreated, 1);
+}
+
+#[test]
+fn the_report_of_styx_tells_the_night() {
+    let night = styx().until_closed(1_500);
+    let report = Report::build(&night.entries, night.now()).expect("an incident was opened");
+    insta::assert_snapshot!("styx_report", report.markdown());
+    let json = serde_json::to_string(&report).expect("reports become JSON");
+    assert_eq!(
+        serde_json::from_str::<Report>(&json).expect("and come back"),
+        report
+    );
+    let p = report.phases;
+    let sum = p.detect_s + p.decide_s + p.reboot_s + p.recreate_s + p.rejoin_s + p.verify_s;
+    assert_eq!(sum, report.until.since(report.since).as_secs());
+}
+
+#[test]
+fn explain_answers_for_every_rung_and_gate() {
+    let night = styx().run(140);
+    let told = explain(&night.situation(), &name("styx")).expect("styx is in the inventory");
+    insta::assert_snapshot!(
+        "explain_styx",
+        serde_json::to_string_pretty(&told).expect("JSON")
+    );
+    assert!(explain(&night.situation(), &name("nobody")).is_none());
 }
 
 #[test]
@@ -88,7 +116,7 @@ fn restart_that_does_not_help_climbs_to_killall_then_a_person() {
 fn a_dns_fault_is_named_and_never_rebooted() {
     let mut night = Night::new();
     night.at.push((60, |n| {
-        n.host("styx").findings = vec![critical("coredns.upstream-servfail", &[])]
+        n.host("styx").findings = vec![critical("coredns.upstream-servfail", &[])];
     }));
     let night = night.run(2_000);
     insta::assert_snapshot!("coredns", night.trace());
@@ -342,7 +370,7 @@ fn a_paused_node_is_left_alone_until_resumed() {
             node: None,
             who: "ann".into(),
             reason: "upgrade".into(),
-        })
+        });
     }));
     night.at.push((60, |n| n.cut("styx")));
     night.at.push((600, |n| {
@@ -350,7 +378,7 @@ fn a_paused_node_is_left_alone_until_resumed() {
             node: None,
             who: "ann".into(),
             reason: "done".into(),
-        })
+        });
     }));
     night.after.insert("reboot", (40, |n| n.heal("styx")));
     let night = night.until_closed(1_500);

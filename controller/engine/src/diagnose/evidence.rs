@@ -7,7 +7,9 @@ use crate::fact::MachineState;
 pub(super) fn words(node: &Assessment) -> Vec<String> {
     let mut all = vec![agent(&node.agent).to_owned(), lease(&node.lease)];
     let asked = node.reach.reached.saturating_add(node.reach.silent);
-    if asked > 0 {
+    // Silence met before its agent came up again is no news.
+    let outdated = matches!(node.agent, Agent::Up { .. }) && node.reach.reached == 0;
+    if asked > 0 && !outdated {
         all.push(format!(
             "reached by {} of {asked} observers{}",
             node.reach.reached,

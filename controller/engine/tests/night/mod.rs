@@ -7,6 +7,12 @@
     unreachable_pub,
     clippy::missing_panics_doc,
     clippy::must_use_candidate,
+    clippy::new_without_default,
+    clippy::wildcard_enum_match_arm,
+    clippy::wildcard_imports,
+    clippy::indexing_slicing,
+    clippy::struct_excessive_bools,
+    clippy::too_many_lines,
     reason = "shared by several test binaries, none of which uses all of it"
 )]
 
@@ -22,7 +28,10 @@ use iaso_engine::timeline::describe;
 use iaso_engine::world::World;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub const START: u64 = 1_000_000_000;
+/// 23:45 UTC on 11 October 2025: the last heartbeat of styx.
+pub const START: u64 = 1_760_226_300_000;
+
+type Event = fn(&mut Night);
 
 /// Whom a machine answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,12 +69,14 @@ pub struct Night {
     pub replies: BTreeMap<&'static str, Vec<Outcome>>,
     pub delays: BTreeMap<&'static str, u64>,
     /// What happens to the world so many seconds after an effect was done.
-    pub after: BTreeMap<&'static str, (u64, fn(&mut Night))>,
-    pub at: Vec<(u64, fn(&mut Night))>,
+    pub after: BTreeMap<&'static str, (u64, Event)>,
+    pub at: Vec<(u64, Event)>,
     pending: Vec<(u64, EffectId, Outcome)>,
     looks: BTreeSet<Look>,
     pub executed: BTreeSet<EffectId>,
     pub recreated: u32,
+    /// When each host was last made well.
+    pub healed: BTreeMap<NodeName, u64>,
     /// Snapshots taken after every journal batch, before its effects are executed.
     pub snapshots: Option<Vec<Night>>,
 }
@@ -148,6 +159,7 @@ impl Night {
             looks: BTreeSet::new(),
             executed: BTreeSet::new(),
             recreated: 0,
+            healed: BTreeMap::new(),
             snapshots: None,
         };
         night.add("tethys", Role::Server, true);
@@ -201,6 +213,7 @@ impl Night {
     }
 
     pub fn heal(&mut self, node: &str) {
+        self.healed.insert(name(node), self.second);
         let host = self.host(node);
         host.agent = true;
         host.boot += 1;
@@ -317,7 +330,7 @@ impl Night {
     fn observe(&mut self) {
         let hosts = self.hosts.clone();
         let api_ok = self.api_trouble.is_none() && !self.controller_cut;
-        if self.second % 5 == 0 {
+        if self.second.is_multiple_of(5) {
             let trouble = if api_ok {
                 None
             } else {
@@ -327,7 +340,7 @@ impl Night {
         }
         for (node, host) in &hosts {
             self.observe_agent(node, host);
-            if self.second % 5 == 0 && api_ok {
+            if self.second.is_multiple_of(5) && api_ok {
                 self.observe_kube(node, host);
             }
         }
@@ -352,14 +365,14 @@ impl Night {
                 host_boot_unix_ms: 1,
             });
         }
-        if self.second % 5 == 0 {
+        if self.second.is_multiple_of(5) {
             self.see(Observation::AgentHeartbeat {
                 node: node.clone(),
                 self_health: 0,
                 skew_ms: 0,
             });
         }
-        if self.second % 10 == 0 {
+        if self.second.is_multiple_of(10) {
             self.see(Observation::Report {
                 node,
                 plugin: "k3s-agent".into(),
@@ -379,7 +392,12 @@ impl Night {
         let renewed = host.lease && !self.every_lease_stale;
         let seen = KubeNode {
             exists: true,
-            ready: if renewed { Ready::True } else { Ready::Unknown },
+            // The node controller doubts a kubelet only after its grace.
+            ready: if renewed || before.is_some_and(|at| self.now().since(at).as_secs() < 50) {
+                Ready::True
+            } else {
+                Ready::Unknown
+            },
             lease_changed: if renewed { Some(self.now()) } else { before },
             unschedulable: host.cordoned,
             uid: format!("uid-{node}"),
@@ -492,6 +510,19 @@ impl Night {
     }
 
     fn execute(&mut self, effect: &Effect) {
+        if matches!(effect.action, Action::Recreate { .. } | Action::Reboot) {
+            let just_healed = self
+                .healed
+                .get(&effect.node)
+                .is_some_and(|at| self.second - at <= 2);
+            let dark = self.hosts[&effect.node].reach == Reach::Nobody;
+            assert!(
+                dark || just_healed,
+                "{} of a node that answers\n{}",
+                effect.action.name(),
+                self.trace()
+            );
+        }
         let outcome = self.reply(effect);
         if !matches!(outcome, Outcome::NotStarted { .. }) {
             self.executed.insert(effect.id.clone());
