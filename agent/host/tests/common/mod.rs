@@ -121,11 +121,13 @@ pub(crate) const OK_EMPTY: &str = "(i32.const 16)";
 
 /// Data at an address, as text.
 pub(crate) fn data(at: u32, bytes: &[u8]) -> String {
-    let mut escaped = String::new();
-    for byte in bytes {
-        escaped += &format!("\\{byte:02x}");
-    }
+    let escape = |byte: &u8| ['\\', digit(byte >> 4), digit(byte & 15)];
+    let escaped: String = bytes.iter().flat_map(escape).collect();
     format!("(data (i32.const {at}) \"{escaped}\")\n")
+}
+
+fn digit(nibble: u8) -> char {
+    char::from_digit(u32::from(nibble), 16).expect("four bits")
 }
 
 /// Numbers in a plugin's memory.
