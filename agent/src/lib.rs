@@ -1,1 +1,24 @@
-//! iaso-agent
+//! The agent: looks at its own host with plugins, tells the controller, acts when it is told to, and a little when it is cut off.
+//!
+//! **Invariants**
+//! - One plugin's trouble, a hung system call or a lost controller never stops the agent.
+//! - A fix runs at most once for each order, over restarts of the agent too; its outcome is kept until the controller has it.
+//! - The agent speaks only for its own node, and never reboots or recreates it.
+//!
+//! Left out: identities and encryption (later; listeners are loopback until then), and the process boundary round the plugins.
+
+pub mod agent;
+pub mod autonomy;
+pub mod cap;
+pub mod config;
+pub mod disk;
+pub mod metrics;
+pub mod notify;
+pub mod orders;
+pub mod outbox;
+pub mod plugins;
+pub mod probe;
+pub mod reports;
+pub mod schedule;
+pub mod status;
+pub mod wire;

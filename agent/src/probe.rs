@@ -1,0 +1,117 @@
+//! Probes other nodes for the controller, and lets itself be probed.
+//!
+//! **Invariants**
+//! - A round is bounded in targets, ports and time; so is what a caller of our own probe port can hold.
+//! - `refused` is told apart from silence: it proves that the machine's kernel answers.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt as _, stream};
+use iaso_host::{PingCall, types::ConnectOutcome};
+use iaso_proto::v1;
+use tokio::{io::AsyncWriteExt as _, net::TcpListener, sync::Semaphore};
+
+use crate::cap::{icmp, net};
+
+/// Most probes of one round.
+const PROBES_MAX: usize = 256;
+/// Most probes at once.
+const AT_ONCE: usize = 32;
+const TIMEOUT_MAX: Duration = Duration::from_secs(30);
+/// Most connections to our own probe port at once; more are closed at once.
+const CALLERS_MAX: usize = 64;
+
+enum Probe {
+    Icmp,
+    Tcp(u16),
+}
+
+/// Carries out one round.
+pub async fn round(order: v1::ProbeOrder) -> v1::ProbeReport {
+    let timeout = Duration::from_millis(u64::from(order.timeout_ms).max(1)).min(TIMEOUT_MAX);
+    let wanted: Vec<(v1::ProbeTarget, Probe)> = order.targets.into_iter().flat_map(probes).take(PROBES_MAX).collect();
+    let results = stream::iter(wanted).map(|(target, probe)| one(target, probe, timeout)).buffered(AT_ONCE).collect().await;
+    v1::ProbeReport { round_id: order.round_id, results }
+}
+
+fn probes(target: v1::ProbeTarget) -> Vec<(v1::ProbeTarget, Probe)> {
+    let tcp = target.tcp_ports.iter().filter_map(|port| u16::try_from(*port).ok()).map(Probe::Tcp);
+    let icmp = target.icmp.then_some(Probe::Icmp);
+    tcp.chain(icmp).map(|probe| (target.clone(), probe)).collect()
+}
+
+async fn one(target: v1::ProbeTarget, probe: Probe, timeout: Duration) -> v1::ProbeResult {
+    let (kind, port) = match probe {
+        Probe::Icmp => ("icmp", 0),
+        Probe::Tcp(port) => ("tcp", port),
+    };
+    let blank = v1::ProbeResult { node: target.node.clone(), kind: kind.into(), port: port.into(), ..v1::ProbeResult::default() };
+    let Ok(address) = target.address.parse::<IpAddr>() else {
+        let detail = format!("`{}` is not an address", target.address);
+        return v1::ProbeResult { outcome: "error".into(), detail, ..blank };
+    };
+    match probe {
+        Probe::Tcp(port) => {
+            let ConnectOutcome { outcome, elapsed_us, detail, .. } =
+                net::tcp_connect(SocketAddr::new(address, port), timeout).await;
+            let outcome = if outcome == "connected" { "reached".to_owned() } else { outcome };
+            v1::ProbeResult { outcome, rtt_us: elapsed_us, detail, ..blank }
+        }
+        Probe::Icmp => {
+            let call = PingCall { address, count: 1, timeout, payload_bytes: 32, dont_fragment: false };
+            match icmp::ping(&call).await {
+                Ok(ping) if ping.outcome == "ok" => {
+                    v1::ProbeResult { outcome: "reached".into(), rtt_us: ping.rtt_avg_us, detail: ping.method, ..blank }
+                }
+                Ok(ping) => v1::ProbeResult { outcome: ping.outcome, detail: ping.method, ..blank },
+                Err(error) => v1::ProbeResult { outcome: "error".into(), detail: error.to_string(), ..blank },
+            }
+        }
+    }
+}
+
+/// Accepts, says one line, closes.
+pub async fn answer(listener: TcpListener, node: String) {
+    let (places, line) = (Arc::new(Semaphore::new(CALLERS_MAX)), Arc::new(format!("iaso-agent {node}\n")));
+    loop {
+        let Ok((mut caller, _)) = listener.accept().await else {
+            // Out of file descriptors, most likely: give others time to return theirs.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let line = Arc::clone(&line);
+        tokio::spawn(async move {
+            let _place = place;
+            // The caller has its answer by being accepted; whether it reads the line does not matter.
+            let _ = tokio::time::timeout(Duration::from_secs(1), caller.write_all(line.as_bytes())).await;
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_round_tells_reached_refused_and_nonsense_apart() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let open = listener.local_addr().expect("address").port();
+        let gone = TcpListener::bind("127.0.0.1:0").await.expect("bind").local_addr().expect("address").port();
+        tokio::spawn(answer(listener, "styx".into()));
+        let target = |node: &str, address: &str, ports: &[u16], icmp| v1::ProbeTarget {
+            node: node.into(),
+            address: address.into(),
+            tcp_ports: ports.iter().map(|port| u32::from(*port)).collect(),
+            icmp,
+        };
+        let targets = vec![target("a", "127.0.0.1", &[open, gone], true), target("b", "nonsense", &[22], false)];
+        let report = round(v1::ProbeOrder { round_id: "r".into(), targets, timeout_ms: 5_000 }).await;
+        let seen: Vec<_> = report.results.iter().map(|result| (result.kind.as_str(), result.outcome.as_str())).collect();
+        assert_eq!(seen, [("tcp", "reached"), ("tcp", "refused"), ("icmp", "reached"), ("tcp", "error")]);
+    }
+}

@@ -1,0 +1,173 @@
+//! The latest word of each plugin: whether it changed, and when it is too old to be believed.
+//!
+//! **Invariants**
+//! - A result that is older than three intervals is `unknown`, and no remedy rests on it.
+//! - A change is a change of what is wrong, not of a measured number: those would send every run.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use iaso_host::{PluginFault, types::Finding};
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+
+use crate::plugins::CheckRun;
+
+/// After so many intervals without a new result the last one is not believed any more.
+const STALE_INTERVALS: u32 = 3;
+/// An unchanged result is sent again after so many runs, with its fresh numbers.
+const REFRESH_RUNS: u32 = 20;
+
+/// The latest result of one plugin.
+#[derive(Debug, Clone)]
+pub struct Latest {
+    /// The run.
+    pub run: CheckRun,
+    /// Its sequence in the outbox, when it was sent.
+    pub sequence: Option<u64>,
+    at: Instant,
+    stale_after: Duration,
+    unsent_runs: u32,
+}
+
+impl Latest {
+    /// Findings as they are to be believed at `now`; a fault when the plugin is broken.
+    pub fn believed(&self, now: Instant) -> Result<Vec<Finding>, &PluginFault> {
+        let findings = self.run.outcome.as_ref()?;
+        if now.saturating_duration_since(self.at) <= self.stale_after {
+            return Ok(findings.clone());
+        }
+        let decay = |finding: &Finding| Finding { severity: "unknown".into(), remedies: Vec::new(), ..finding.clone() };
+        Ok(findings.iter().map(decay).collect())
+    }
+}
+
+/// The latest results of all plugins.
+#[derive(Debug, Default)]
+pub struct Reports {
+    latest: BTreeMap<String, Latest>,
+}
+
+impl Reports {
+    /// Takes a run; true if it is news.
+    pub fn record(&mut self, plugin: &str, run: CheckRun, interval: Duration, now: Instant) -> bool {
+        let before = self.latest.get(plugin);
+        let unsent = before.map_or(0, |latest| latest.unsent_runs + 1);
+        let news = before.is_none_or(|latest| essence(&latest.run) != essence(&run)) || unsent >= REFRESH_RUNS;
+        let latest = Latest {
+            stale_after: interval * STALE_INTERVALS + run.duration,
+            sequence: before.and_then(|latest| latest.sequence),
+            unsent_runs: if news { 0 } else { unsent },
+            at: now,
+            run,
+        };
+        self.latest.insert(plugin.to_owned(), latest);
+        news
+    }
+
+    /// The latest result went to the outbox as `sequence`.
+    pub fn sent(&mut self, plugin: &str, sequence: u64) {
+        if let Some(latest) = self.latest.get_mut(plugin) {
+            latest.sequence = Some(sequence);
+        }
+    }
+
+    /// Forgets plugins that are not assigned any more.
+    pub fn retain(&mut self, keep: &[&str]) {
+        self.latest.retain(|name, _| keep.contains(&name.as_str()));
+    }
+
+    /// Every plugin's latest result, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Latest)> {
+        self.latest.iter().map(|(name, latest)| (name.as_str(), latest))
+    }
+
+    /// True if the plugin's own, still believed finding of something wrong names this fix.
+    #[must_use]
+    pub fn names_remedy(&self, plugin: &str, fix: &str, now: Instant) -> bool {
+        let believed = self.latest.get(plugin).and_then(|latest| latest.believed(now).ok());
+        believed.into_iter().flatten().any(|finding| {
+            matches!(finding.severity.as_str(), "warning" | "critical") && finding.remedies.iter().any(|remedy| remedy == fix)
+        })
+    }
+
+    /// SHA-256 over the essence of all latest results.
+    #[must_use]
+    pub fn digest(&self) -> Vec<u8> {
+        let mut hash = Sha256::new();
+        for (name, latest) in &self.latest {
+            hash.update(name.as_bytes());
+            hash.update([0]);
+            hash.update(essence(&latest.run).as_bytes());
+        }
+        hash.finalize().to_vec()
+    }
+}
+
+/// What is wrong, without measured numbers.
+fn essence(run: &CheckRun) -> String {
+    let findings = match &run.outcome {
+        Ok(findings) => findings,
+        Err(fault) => return format!("fault\u{1}{}\u{1}{}", fault.class, fault.message),
+    };
+    let mut lines: Vec<String> = findings
+        .iter()
+        .map(|finding| [&finding.code, &finding.severity, &finding.subject, &finding.remedies.join(",")].map(String::as_str).join("\u{1}"))
+        .collect();
+    lines.sort();
+    lines.join("\u{2}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(30);
+
+    fn run(severity: &str, summary: &str) -> CheckRun {
+        let finding = Finding {
+            code: "k3s-agent.down".into(),
+            severity: severity.into(),
+            subject: "k3s-agent.service".into(),
+            summary: summary.into(),
+            remedies: vec!["restart".into()],
+            attributes: Vec::new(),
+        };
+        CheckRun { started_unix_ms: 0, duration: Duration::ZERO, outcome: Ok(vec![finding]) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_number_is_no_news_and_a_new_severity_is() {
+        let (mut reports, now) = (Reports::default(), Instant::now());
+        assert!(reports.record("k3s-agent", run("ok", "12 ms"), INTERVAL, now));
+        let digest = reports.digest();
+        assert!(!reports.record("k3s-agent", run("ok", "13 ms"), INTERVAL, now));
+        assert_eq!(reports.digest(), digest);
+        assert!(reports.record("k3s-agent", run("critical", "gone"), INTERVAL, now));
+        assert_ne!(reports.digest(), digest);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fresh_numbers_go_up_once_in_a_while() {
+        let (mut reports, now) = (Reports::default(), Instant::now());
+        let news = (0..=REFRESH_RUNS).filter(|_| reports.record("a", run("ok", "x"), INTERVAL, now)).count();
+        assert_eq!(news, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_finding_decays_to_unknown_and_is_nobodys_remedy() {
+        let (mut reports, now) = (Reports::default(), Instant::now());
+        reports.record("k3s-agent", run("critical", "gone"), INTERVAL, now);
+        assert!(reports.names_remedy("k3s-agent", "restart", now + INTERVAL));
+        assert!(!reports.names_remedy("k3s-agent", "killall", now));
+        assert!(!reports.names_remedy("k3s-agent", "restart", now + INTERVAL * 4));
+        let (_, latest) = reports.iter().next().expect("one");
+        assert_eq!(latest.believed(now + INTERVAL * 4).expect("no fault")[0].severity, "unknown");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_healthy_finding_is_no_reason_to_act() {
+        let (mut reports, now) = (Reports::default(), Instant::now());
+        reports.record("k3s-agent", run("ok", "fine"), INTERVAL, now);
+        assert!(!reports.names_remedy("k3s-agent", "restart", now));
+    }
+}
