@@ -114,7 +114,7 @@ impl Http {
         for _ in 1..TRIES_MAX {
             match self.send(&call).await {
                 Ok(body) => return parse(call.name, &body),
-                Err(failure) if is_passing(&failure.error) => {
+                Err(failure) if self.is_passing(&failure.error) => {
                     tracing::debug!(call = call.name, error = %failure.error, "asking again");
                     tokio::time::sleep(backoff).await;
                     backoff *= 2;
@@ -124,6 +124,27 @@ impl Http {
         }
         let body = self.send(&call).await.map_err(|failure| failure.error)?;
         parse(call.name, &body)
+    }
+
+    /// Whether the same question may have an answer in a moment.
+    fn is_passing(&self, error: &ProviderError) -> bool {
+        match error {
+            ProviderError::Transport { reason, .. } => *reason != TransportReason::Tls,
+            ProviderError::Server { .. } => true,
+            // Longer than that, and the limiter would not let the next try out.
+            ProviderError::RateLimited { retry_after, .. } => {
+                *retry_after <= self.limiter.wait_max()
+            }
+            ProviderError::Unauthorized { .. }
+            | ProviderError::Forbidden { .. }
+            | ProviderError::NotFound { .. }
+            | ProviderError::Conflict { .. }
+            | ProviderError::Invalid { .. }
+            | ProviderError::Unexpected { .. }
+            | ProviderError::Ambiguous { .. }
+            | ProviderError::Token { .. }
+            | ProviderError::Unsupported { .. } => false,
+        }
     }
 
     /// Gives an order. Never repeated: a lost answer becomes `Ambiguous`.
@@ -269,24 +290,6 @@ fn parse<T: DeserializeOwned>(call: &'static str, body: &[u8]) -> Result<T, Prov
             answer: Answer::default(),
         }
     })
-}
-
-/// Whether the same question may have an answer in a moment.
-fn is_passing(error: &ProviderError) -> bool {
-    match error {
-        ProviderError::Transport { reason, .. } => *reason != TransportReason::Tls,
-        // The limiter makes the next try wait, or gives up when that takes too long.
-        ProviderError::Server { .. } | ProviderError::RateLimited { .. } => true,
-        ProviderError::Unauthorized { .. }
-        | ProviderError::Forbidden { .. }
-        | ProviderError::NotFound { .. }
-        | ProviderError::Conflict { .. }
-        | ProviderError::Invalid { .. }
-        | ProviderError::Unexpected { .. }
-        | ProviderError::Ambiguous { .. }
-        | ProviderError::Token { .. }
-        | ProviderError::Unsupported { .. } => false,
-    }
 }
 
 /// TLS needs one provider of cryptography for the process. One that is there already is as good.

@@ -79,6 +79,11 @@ impl Limiter {
         }
     }
 
+    /// How long a caller waits at most.
+    pub(super) fn wait_max(&self) -> Duration {
+        self.wait_max
+    }
+
     /// Waits for a turn; when it would come too late, says how long it takes until then.
     pub(super) async fn turn(&self) -> Result<(), Duration> {
         let deadline = Instant::now() + self.wait_max;
