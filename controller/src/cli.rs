@@ -1,0 +1,86 @@
+//! The program's arguments and what each of them does.
+
+use crate::{config, run};
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use tracing_subscriber::EnvFilter;
+
+/// Watches k3s nodes and recovers them.
+#[derive(Debug, Parser)]
+#[command(name = "iaso-controller", version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the controller until SIGTERM or SIGINT.
+    Run {
+        /// Configuration file (TOML).
+        #[arg(long)]
+        config: PathBuf,
+        /// Allow listeners on other addresses than loopback. Nothing is encrypted yet: use it on trusted networks only.
+        #[arg(long)]
+        insecure: bool,
+    },
+    /// Read the configuration and say what was understood, without running anything.
+    Check {
+        /// Configuration file (TOML).
+        #[arg(long)]
+        config: PathBuf,
+        /// As for `run`.
+        #[arg(long)]
+        insecure: bool,
+    },
+}
+
+/// Does what the arguments say.
+///
+/// # Errors
+/// With what went wrong and what to do about it.
+pub fn execute(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.command {
+        Command::Run {
+            config: path,
+            insecure,
+        } => {
+            start_logging();
+            let config = config::Config::load(&path, insecure)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .context(
+                    "cannot start the runtime: too many threads or open files on this machine?",
+                )?;
+            let result = runtime.block_on(run::run(config));
+            // A blocking file or resolver call that hangs must not keep a stopped controller alive.
+            runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+            result
+        }
+        Command::Check {
+            config: path,
+            insecure,
+        } => {
+            let config = config::Config::load(&path, insecure)?;
+            print_quietly(&config::describe(&config));
+            Ok(())
+        }
+    }
+}
+
+fn print_quietly(text: &str) {
+    use std::io::Write as _;
+    // A reader that closed the pipe (`| head`) is no error of ours.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+fn start_logging() {
+    let filter = EnvFilter::try_from_env("IASO_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // A second initialisation can only happen in a test process that has its own subscriber.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
+}

@@ -1,0 +1,158 @@
+//! What a recreate would destroy: volumes that lie on one node's disk.
+
+use crate::text::bounded;
+use k8s_openapi::api::core::v1::{NodeSelectorTerm, PersistentVolume, Pod};
+
+/// Most lines about one node.
+const LINES_MAX: usize = 50;
+/// Namespaces of the system itself: their host paths are made anew with the node.
+const SYSTEM: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
+
+/// In words, one line for each volume; empty: none.
+pub(super) fn of(node: &str, pods: &[Pod], volumes: &[PersistentVolume]) -> Vec<String> {
+    let mut lines: Vec<String> = volumes
+        .iter()
+        .filter_map(|volume| volume_on(node, volume))
+        .collect();
+    lines.extend(pods.iter().filter_map(host_path_of));
+    if lines.len() > LINES_MAX {
+        let more = lines.len() - LINES_MAX;
+        lines.truncate(LINES_MAX);
+        lines.push(format!("and {more} more"));
+    }
+    lines
+}
+
+fn volume_on(node: &str, volume: &PersistentVolume) -> Option<String> {
+    let spec = volume.spec.as_ref()?;
+    let terms = &spec
+        .node_affinity
+        .as_ref()?
+        .required
+        .as_ref()?
+        .node_selector_terms;
+    if !terms.iter().any(|term| names(node, term)) {
+        return None;
+    }
+    let name = volume.metadata.name.as_deref().unwrap_or("?");
+    let claim = spec.claim_ref.as_ref().map(|claim| {
+        format!(
+            "{}/{}",
+            claim.namespace.as_deref().unwrap_or("?"),
+            claim.name.as_deref().unwrap_or("?")
+        )
+    });
+    let class = spec.storage_class_name.as_deref().unwrap_or("no class");
+    Some(bounded(
+        &format!(
+            "volume {name} ({class}) of claim {}",
+            claim.as_deref().unwrap_or("none")
+        ),
+        300,
+    ))
+}
+
+/// Networked volumes are tied to zones; only a term that names the host ties one to its disk.
+fn names(node: &str, term: &NodeSelectorTerm) -> bool {
+    let by_label = term
+        .match_expressions
+        .iter()
+        .flatten()
+        .filter(|e| e.key == "kubernetes.io/hostname");
+    let by_field = term
+        .match_fields
+        .iter()
+        .flatten()
+        .filter(|e| e.key == "metadata.name");
+    by_label
+        .chain(by_field)
+        .any(|e| e.operator == "In" && e.values.iter().flatten().any(|value| value == node))
+}
+
+fn host_path_of(pod: &Pod) -> Option<String> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let by_daemon_set = pod
+        .metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .any(|owner| owner.kind == "DaemonSet" || owner.kind == "Node");
+    if by_daemon_set || SYSTEM.contains(&namespace) {
+        return None;
+    }
+    let volumes = pod.spec.as_ref()?.volumes.as_ref()?;
+    let paths: Vec<&str> = volumes
+        .iter()
+        .filter_map(|volume| Some(volume.host_path.as_ref()?.path.as_str()))
+        .collect();
+    if paths.is_empty() {
+        return None;
+    }
+    let name = pod.metadata.name.as_deref().unwrap_or("?");
+    Some(bounded(
+        &format!("host path {} of pod {namespace}/{name}", paths.join(", ")),
+        300,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn volume(key: &str, node: &str) -> PersistentVolume {
+        serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "PersistentVolume",
+            "metadata": {"name": "pvc-1"},
+            "spec": {
+                "storageClassName": "local-path",
+                "claimRef": {"namespace": "db", "name": "data"},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [
+                    {"matchExpressions": [{"key": key, "operator": "In", "values": [node]}]}
+                ]}}
+            }
+        }))
+        .unwrap()
+    }
+
+    fn pod(namespace: &str, owner: &str) -> Pod {
+        serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "p", "namespace": namespace,
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": owner, "name": "o", "uid": "u"}]},
+            "spec": {"containers": [], "volumes": [{"name": "v", "hostPath": {"path": "/data"}}]}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_local_volume_is_data_and_a_zone_is_not() {
+        let lines = of("styx", &[], &[volume("kubernetes.io/hostname", "styx")]);
+        assert_eq!(lines, ["volume pvc-1 (local-path) of claim db/data"]);
+        assert!(of("styx", &[], &[volume("kubernetes.io/hostname", "tethys")]).is_empty());
+        assert!(
+            of(
+                "styx",
+                &[],
+                &[volume("topology.kubernetes.io/zone", "styx")]
+            )
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_host_path_is_data_unless_a_daemon_set_or_the_system_brings_it() {
+        assert_eq!(
+            of("styx", &[pod("apps", "ReplicaSet")], &[]),
+            ["host path /data of pod apps/p"]
+        );
+        assert!(
+            of(
+                "styx",
+                &[pod("apps", "DaemonSet"), pod("kube-system", "ReplicaSet")],
+                &[]
+            )
+            .is_empty()
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! What a configuration must be beyond its types. Each refusal says what to do.
+
+use super::{Config, NodeConfig, PluginConfig};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+/// Most nodes of one controller.
+const NODES_MAX: usize = 10_000;
+/// Most plugins.
+const PLUGINS_MAX: usize = 64;
+/// Most probe ports of one node.
+const PORTS_MAX: usize = 16;
+/// Longest period that makes sense anywhere: a day.
+const SECS_MAX: u64 = 86_400;
+
+pub(super) fn check(config: &Config, insecure: bool) -> Result<(), String> {
+    listener("listen", config.listen, insecure)?;
+    listener("status_listen", config.status_listen, insecure)?;
+    if config.listen == config.status_listen && config.listen.port() != 0 {
+        return Err(format!(
+            "listen and status_listen are both {}: give them different ports",
+            config.listen
+        ));
+    }
+    within("heartbeat_secs", config.heartbeat_secs, 1, 300)?;
+    if config.heartbeat_timeout().as_secs() > config.policy.agent_gone_secs.saturating_mul(3) {
+        return Err(format!(
+            "heartbeat_secs = {} is too slow for policy.agent_gone_secs = {}: agents would look gone between heartbeats; lower the one or raise the other",
+            config.heartbeat_secs, config.policy.agent_gone_secs
+        ));
+    }
+    if let Some(cluster) = &config.cluster {
+        within("cluster.poll_secs", cluster.poll_secs, 1, 300)?;
+        within("cluster.timeout_secs", cluster.timeout_secs, 1, 300)?;
+        file("cluster.kubeconfig", &cluster.kubeconfig)?;
+    }
+    if let Some(account) = &config.provider.hostinger {
+        within(
+            "provider.hostinger.timeout_secs",
+            account.timeout_secs,
+            1,
+            300,
+        )?;
+        within(
+            "provider.hostinger.poll_secs",
+            account.poll_secs,
+            1,
+            SECS_MAX,
+        )?;
+        within(
+            "provider.hostinger.min_interval_ms",
+            account.min_interval_ms,
+            1,
+            600_000,
+        )?;
+        if account.token_file.as_os_str().is_empty() {
+            return Err(
+                "provider.hostinger has no token_file: name the file that holds the API token"
+                    .into(),
+            );
+        }
+    }
+    if let Some(rejoin) = &config.rejoin {
+        within("rejoin.token_ttl_secs", rejoin.token_ttl_secs, 60, SECS_MAX)?;
+        if !rejoin.k3s_url.starts_with("https://") {
+            return Err(format!(
+                "rejoin.k3s_url = {:?} is not an https:// address",
+                rejoin.k3s_url
+            ));
+        }
+    }
+    within("probe.timeout_ms", config.probe.timeout_ms, 10, 60_000)?;
+    within("probe.observers", u64::from(config.probe.observers), 0, 64)?;
+    ports("probe.tcp_ports", &config.probe.tcp_ports)?;
+    within("page.timeout_secs", config.page.timeout_secs, 1, 600)?;
+    nodes(config)?;
+    plugins(&config.plugins)
+}
+
+fn listener(key: &str, address: SocketAddr, insecure: bool) -> Result<(), String> {
+    if address.ip().is_loopback() || insecure {
+        return Ok(());
+    }
+    Err(format!(
+        "{key} = \"{address}\" is not a loopback address, and nothing is encrypted yet: use 127.0.0.1, or say --insecure if the network is trusted"
+    ))
+}
+
+fn within(key: &str, value: u64, least: u64, most: u64) -> Result<(), String> {
+    if (least..=most).contains(&value) {
+        Ok(())
+    } else {
+        Err(format!(
+            "{key} = {value} is out of range: use {least} to {most}"
+        ))
+    }
+}
+
+fn ports(key: &str, ports: &[u16]) -> Result<(), String> {
+    if ports.len() > PORTS_MAX {
+        return Err(format!(
+            "{key} names {} ports: at most {PORTS_MAX}",
+            ports.len()
+        ));
+    }
+    if ports.contains(&0) {
+        return Err(format!(
+            "{key} names port 0, which cannot be probed: use 1 to 65535"
+        ));
+    }
+    Ok(())
+}
+
+fn file(key: &str, path: &std::path::Path) -> Result<(), String> {
+    match std::fs::File::open(path).and_then(|file| file.metadata()) {
+        Ok(metadata) if metadata.is_file() => Ok(()),
+        Ok(_) => Err(format!("{key} = {} is not a file", path.display())),
+        Err(error) => Err(format!(
+            "{key} = {} cannot be read: {error}; check the path and its permissions",
+            path.display()
+        )),
+    }
+}
+
+fn nodes(config: &Config) -> Result<(), String> {
+    if config.nodes.len() > NODES_MAX {
+        return Err(format!("{} nodes: at most {NODES_MAX}", config.nodes.len()));
+    }
+    let (mut names, mut addresses, mut machines) =
+        (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for node in &config.nodes {
+        if !names.insert(&node.name) {
+            return Err(format!(
+                "node {:?} is declared twice: remove one of the [[nodes]]",
+                node.name.as_str()
+            ));
+        }
+        if !addresses.insert(node.address) {
+            return Err(format!(
+                "two nodes have the address {}: probes could not tell them apart",
+                node.address
+            ));
+        }
+        machine(config, node)?;
+        if let Some(id) = &node.machine
+            && !machines.insert((&node.provider, id))
+        {
+            return Err(format!(
+                "two nodes have the machine {id}: one of them would be recreated for the other"
+            ));
+        }
+        if let Some(own) = &node.probe_ports {
+            ports(&format!("probe_ports of node {}", node.name), own)?;
+        }
+    }
+    Ok(())
+}
+
+fn machine(config: &Config, node: &NodeConfig) -> Result<(), String> {
+    let name = &node.name;
+    match node.provider.as_str() {
+        "none" if node.machine.is_some() => Err(format!(
+            "node {name} has a machine and provider \"none\": name the provider, or remove the machine"
+        )),
+        "none" => Ok(()),
+        "hostinger" if config.provider.hostinger.is_none() => Err(format!(
+            "node {name} is at provider \"hostinger\", and there is no [provider.hostinger]: add it with a token_file"
+        )),
+        "hostinger" => match &node.machine {
+            None => Err(format!(
+                "node {name} has no machine: set it to the provider's id of its machine"
+            )),
+            Some(id) => iaso_providers::MachineId::new(id.as_str())
+                .map(drop)
+                .map_err(|error| format!("node {name}: machine {error}")),
+        },
+        other => Err(format!(
+            "node {name} has the unknown provider {other:?}: use \"hostinger\" or \"none\""
+        )),
+    }
+}
+
+fn plugins(plugins: &[PluginConfig]) -> Result<(), String> {
+    if plugins.len() > PLUGINS_MAX {
+        return Err(format!("{} plugins: at most {PLUGINS_MAX}", plugins.len()));
+    }
+    let mut names = BTreeSet::new();
+    for plugin in plugins {
+        let name = &plugin.name;
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || name.len() > 63 || !name.chars().all(plain) {
+            return Err(format!(
+                "plugin name {name:?} is not valid: 1 to 63 of a-z 0-9 -"
+            ));
+        }
+        if !names.insert(name) {
+            return Err(format!(
+                "plugin {name:?} is declared twice: remove one of the [[plugins]]"
+            ));
+        }
+        file(&format!("path of plugin {name}"), &plugin.path)?;
+        within(
+            &format!("interval_secs of plugin {name}"),
+            plugin.interval_secs,
+            1,
+            SECS_MAX,
+        )?;
+        within(
+            &format!("timeout_ms of plugin {name}"),
+            plugin.timeout_ms,
+            1,
+            600_000,
+        )?;
+    }
+    Ok(())
+}

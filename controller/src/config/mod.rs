@@ -1,0 +1,403 @@
+//! The configuration: typed, bounded, and refused with words when something in it cannot be meant.
+
+mod check;
+mod describe;
+
+pub use describe::describe;
+
+use iaso_engine::fact::{Inventory, NodeSpec, Role};
+use iaso_engine::id::{MachineId, NodeName};
+use iaso_engine::policy::Policy;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Largest configuration file, in bytes.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: check the path and its permissions", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is no TOML, or has a key or value that is not known.
+    #[error("the configuration {} is not valid: {detail}", path.display())]
+    Parse {
+        /// Which.
+        path: PathBuf,
+        /// Line, column and what was expected.
+        detail: String,
+    },
+    /// It can be read and cannot be meant.
+    #[error("the configuration {}: {what}", path.display())]
+    Invalid {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        what: String,
+    },
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// gRPC for agents and operators.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// `/metrics` and `/healthz`.
+    #[serde(default = "default_status_listen")]
+    pub status_listen: SocketAddr,
+    /// Journal, reports, secrets, tokens, compiled plugins.
+    pub data_dir: PathBuf,
+    /// The program that compiles plugins; default: `iaso-compile` beside this program, else in PATH.
+    #[serde(default)]
+    pub compiler: Option<PathBuf>,
+    /// How often agents say that they live.
+    #[serde(default = "default_heartbeat_secs")]
+    pub heartbeat_secs: u64,
+    /// The agents' token; default: made in `data_dir`.
+    #[serde(default)]
+    pub agent_token_file: Option<PathBuf>,
+    /// The operators' token; default: made in `data_dir`.
+    #[serde(default)]
+    pub operator_token_file: Option<PathBuf>,
+    /// Kubernetes; absent: none.
+    #[serde(default)]
+    pub cluster: Option<ClusterConfig>,
+    /// Accounts at providers.
+    #[serde(default)]
+    pub provider: Providers,
+    /// How a recreated machine rejoins.
+    #[serde(default)]
+    pub rejoin: Option<RejoinConfig>,
+    /// How nodes are probed.
+    #[serde(default)]
+    pub probe: ProbeConfig,
+    /// How people are told.
+    #[serde(default)]
+    pub page: PageConfig,
+    /// What Iaso may do.
+    #[serde(default)]
+    pub policy: Policy,
+    /// The nodes.
+    #[serde(default)]
+    pub nodes: Vec<NodeConfig>,
+    /// The plugins that agents run.
+    #[serde(default)]
+    pub plugins: Vec<PluginConfig>,
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 7443))
+}
+fn default_status_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 9465))
+}
+fn default_heartbeat_secs() -> u64 {
+    5
+}
+
+/// `[cluster]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterConfig {
+    /// How to reach it.
+    pub kubeconfig: PathBuf,
+    /// How often nodes and leases are listed.
+    #[serde(default = "default_heartbeat_secs")]
+    pub poll_secs: u64,
+    /// Longest wait for one answer.
+    #[serde(default = "default_heartbeat_secs")]
+    pub timeout_secs: u64,
+}
+
+/// `[provider.*]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Providers {
+    /// Hostinger.
+    #[serde(default)]
+    pub hostinger: Option<HostingerConfig>,
+}
+
+/// `[provider.hostinger]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HostingerConfig {
+    /// The API's address, without a path.
+    pub base_url: String,
+    /// Where the API token is read from.
+    pub token_file: PathBuf,
+    /// Longest wait for one answer.
+    pub timeout_secs: u64,
+    /// Shortest time between two calls.
+    pub min_interval_ms: u64,
+    /// How often a healthy machine is asked about.
+    pub poll_secs: u64,
+}
+
+impl Default for HostingerConfig {
+    fn default() -> Self {
+        Self {
+            base_url: "https://developers.hostinger.com".into(),
+            token_file: PathBuf::new(),
+            timeout_secs: 20,
+            min_interval_ms: 1_000,
+            poll_secs: 15,
+        }
+    }
+}
+
+/// `[rejoin]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RejoinConfig {
+    /// The provider's OS image.
+    pub template_id: u64,
+    /// The server that the new machine joins.
+    pub k3s_url: String,
+    /// Version to install; absent: the one the node had.
+    #[serde(default)]
+    pub k3s_version: Option<String>,
+    /// File of the post-install script's template; absent: built in.
+    #[serde(default)]
+    pub script_template: Option<PathBuf>,
+    /// What the new machine's agent connects to.
+    pub agent_url: String,
+    /// Further arguments for `k3s agent`.
+    #[serde(default)]
+    pub flags: Vec<String>,
+    /// How long the join token lives.
+    #[serde(default = "default_token_ttl_secs")]
+    pub token_ttl_secs: u64,
+}
+
+fn default_token_ttl_secs() -> u64 {
+    3_600
+}
+
+/// `[probe]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProbeConfig {
+    /// Probe by ICMP too, where this machine allows it.
+    pub icmp: bool,
+    /// TCP ports to probe.
+    pub tcp_ports: Vec<u16>,
+    /// Longest wait for one probe.
+    pub timeout_ms: u64,
+    /// How many other agents are asked about a node.
+    pub observers: u32,
+}
+
+impl Default for ProbeConfig {
+    fn default() -> Self {
+        Self {
+            icmp: true,
+            tcp_ports: vec![22, 10_250],
+            timeout_ms: 1_000,
+            observers: 5,
+        }
+    }
+}
+
+/// `[page]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PageConfig {
+    /// Program and arguments; the message comes on its standard input. Empty: only the log and the events tell.
+    pub command: Vec<String>,
+    /// Longest run.
+    pub timeout_secs: u64,
+}
+
+impl Default for PageConfig {
+    fn default() -> Self {
+        Self {
+            command: Vec::new(),
+            timeout_secs: 20,
+        }
+    }
+}
+
+/// `[[nodes]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// The node's name in Kubernetes.
+    pub name: NodeName,
+    /// Its role.
+    pub role: Role,
+    /// Where it is probed.
+    pub address: IpAddr,
+    /// `hostinger` or `none`.
+    #[serde(default = "default_provider")]
+    pub provider: String,
+    /// The provider's id of its machine.
+    #[serde(default)]
+    pub machine: Option<String>,
+    /// Instead of `probe.tcp_ports`.
+    #[serde(default)]
+    pub probe_ports: Option<Vec<u16>>,
+}
+
+fn default_provider() -> String {
+    "none".into()
+}
+
+/// `[[plugins]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginConfig {
+    /// Its name in findings and orders.
+    pub name: String,
+    /// The component.
+    pub path: PathBuf,
+    /// How often its check runs.
+    pub interval_secs: u64,
+    /// Longest run.
+    pub timeout_ms: u64,
+    /// On nodes of these roles; absent: all.
+    #[serde(default)]
+    pub roles: Option<Vec<Role>>,
+    /// What the plugin reads as its configuration.
+    #[serde(default)]
+    pub config: BTreeMap<String, toml::Value>,
+    /// What it may touch.
+    #[serde(default)]
+    pub grants: iaso_grants::Grants,
+}
+
+impl Config {
+    /// Reads and checks a file. Relative paths in it are meant from its own directory.
+    ///
+    /// # Errors
+    /// With the line, and what to do.
+    pub fn load(path: &Path, insecure: bool) -> Result<Self, ConfigError> {
+        let read = |source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let size = std::fs::metadata(path).map_err(read)?.len();
+        if size > CONFIG_BYTES_MAX {
+            let what = format!("it has {size} bytes, more than 1 MiB: is this the right file?");
+            return Err(ConfigError::Invalid {
+                path: path.to_owned(),
+                what,
+            });
+        }
+        let text = std::fs::read_to_string(path).map_err(read)?;
+        let base = path.parent().map(Path::to_owned).unwrap_or_default();
+        Self::parse(&text, path, &base, insecure)
+    }
+
+    fn parse(text: &str, path: &Path, base: &Path, insecure: bool) -> Result<Self, ConfigError> {
+        let mut config: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
+            path: path.to_owned(),
+            detail: parse_detail(&error),
+        })?;
+        config.resolve_paths(base);
+        check::check(&config, insecure).map_err(|what| ConfigError::Invalid {
+            path: path.to_owned(),
+            what,
+        })?;
+        Ok(config)
+    }
+
+    fn resolve_paths(&mut self, base: &Path) {
+        let resolve = |path: &mut PathBuf| {
+            if !path.as_os_str().is_empty() && path.is_relative() {
+                *path = base.join(&*path);
+            }
+        };
+        resolve(&mut self.data_dir);
+        self.agent_token_file
+            .iter_mut()
+            .chain(&mut self.operator_token_file)
+            .for_each(resolve);
+        self.cluster
+            .iter_mut()
+            .for_each(|cluster| resolve(&mut cluster.kubeconfig));
+        self.provider
+            .hostinger
+            .iter_mut()
+            .for_each(|account| resolve(&mut account.token_file));
+        self.rejoin
+            .iter_mut()
+            .filter_map(|rejoin| rejoin.script_template.as_mut())
+            .for_each(resolve);
+        self.plugins
+            .iter_mut()
+            .for_each(|plugin| resolve(&mut plugin.path));
+        // A bare program name is looked up; a path with a directory is a file.
+        if let Some(compiler) = self
+            .compiler
+            .as_mut()
+            .filter(|c| c.components().count() > 1)
+        {
+            resolve(compiler);
+        }
+    }
+
+    /// The nodes as the engine knows them.
+    #[must_use]
+    pub fn inventory(&self) -> Inventory {
+        let nodes = self.nodes.iter().map(|node| {
+            let machine = node
+                .machine
+                .as_ref()
+                .filter(|_| node.provider != "none")
+                .map(|id| (node.provider.clone(), MachineId(id.clone())));
+            (
+                node.name.clone(),
+                NodeSpec {
+                    name: node.name.clone(),
+                    role: node.role,
+                    machine,
+                },
+            )
+        });
+        Inventory {
+            nodes: nodes.collect(),
+            has_cluster: self.cluster.is_some(),
+        }
+    }
+
+    /// The TCP ports on which a node is probed.
+    #[must_use]
+    pub fn probe_ports(&self, node: &NodeConfig) -> Vec<u16> {
+        node.probe_ports
+            .clone()
+            .unwrap_or_else(|| self.probe.tcp_ports.clone())
+    }
+
+    /// How long an agent may be silent before its session is closed.
+    #[must_use]
+    pub fn heartbeat_timeout(&self) -> Duration {
+        Duration::from_secs(self.heartbeat_secs.saturating_mul(3))
+    }
+}
+
+fn parse_detail(error: &toml::de::Error) -> String {
+    let shown = error.to_string();
+    if error.message().starts_with("unknown field") {
+        format!(
+            "{shown}remove the key, or correct its spelling: the keys that are known stand above"
+        )
+    } else {
+        shown
+    }
+}
+
+#[cfg(test)]
+mod tests;

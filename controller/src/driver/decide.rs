@@ -1,0 +1,230 @@
+//! One decision: plan, vet, journal, fold, execute; again until the planner has nothing more to say.
+
+use super::{ChangeError, Driver};
+use crate::store::{Scope, reports};
+use crate::text::chain;
+use iaso_engine::fact::Observation;
+use iaso_engine::id::IncidentId;
+use iaso_engine::plan::{Plan, Situation, plan};
+use iaso_engine::record::{Entry, Record, Waiting};
+use iaso_engine::report::Report;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most plans in one decision: the planner settles in two or three; more is a fault, and facts must go on coming in.
+const PLANS_MAX: usize = 16;
+/// How long to wait after the journal refused.
+const STORE_RETRY: Duration = Duration::from_secs(2);
+/// Written first after trouble.
+const NOTE: &str = "the journal can be written again";
+
+impl Driver {
+    pub(super) async fn decide(&mut self) {
+        if self.world.store.is_some() && !self.store_is_well_again().await {
+            return;
+        }
+        for _ in 0..PLANS_MAX {
+            let mut next = self.plan_vetted();
+            let records = std::mem::take(&mut next.records);
+            self.plan = next;
+            if records.is_empty() {
+                break;
+            }
+            if let Err(error) = self.journal(records).await {
+                self.store_trouble(&error);
+                return;
+            }
+        }
+        self.wake_at(self.plan.next_wake);
+        let looks = std::mem::take(&mut self.plan.looks);
+        self.looks.take(&looks, &mut self.pursuits);
+        self.metrics.observe(&self.plan, &self.ledger);
+    }
+
+    fn situation(&self) -> Situation<'_> {
+        self.view().situation()
+    }
+
+    fn plan_vetted(&mut self) -> Plan {
+        let situation = self.situation();
+        let mut next = plan(&situation);
+        let vetoes: BTreeMap<usize, String> = iaso_engine_check::vet(&situation, &next)
+            .into_iter()
+            .map(|veto| {
+                (
+                    veto.record_index,
+                    format!("{}: {}", veto.invariant, veto.why),
+                )
+            })
+            .collect();
+        let mut stopped: BTreeMap<IncidentId, String> = BTreeMap::new();
+        for (index, record) in next.records.iter().enumerate() {
+            if let (Some(why), Record::Intended { effect }) = (vetoes.get(&index), record) {
+                stopped.insert(effect.incident.clone(), why.clone());
+            }
+        }
+        // What the plan says of a vetoed incident goes as a whole: a rung that began without its effect would be a lie.
+        let of_stopped = |record: &Record| {
+            Scope::of(record)
+                .incident
+                .is_some_and(|id| stopped.contains_key(&IncidentId(id)))
+        };
+        let known: BTreeSet<IncidentId> = self.ledger.incidents.keys().cloned().collect();
+        next.records.retain(|record| !of_stopped(record));
+        for (incident, why) in &stopped {
+            if self.vetoed.get(incident) != Some(why) && known.contains(incident) {
+                tracing::error!(%incident, why, "VETOED by the independent checker: the engine and the checker disagree; report this");
+                next.records.push(Record::WaitingChanged {
+                    incident: incident.clone(),
+                    waiting: vec![Waiting::Vetoed { why: why.clone() }],
+                });
+            }
+        }
+        self.metrics.vetoed(stopped.len());
+        self.vetoed = stopped;
+        next
+    }
+
+    /// Appends records in one transaction, folds them, and executes the effects that they intend.
+    pub(super) async fn journal(&mut self, records: Vec<Record>) -> Result<(), ChangeError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let at = self.clock.now();
+        self.would_fold(&records, at)?;
+        let entries = self
+            .store
+            .append(at, records)
+            .await
+            .map_err(|error| ChangeError::Store(chain(&error)))?;
+        self.metrics.journaled(entries.len());
+        for entry in &entries {
+            if let Err(error) = self.ledger.fold(entry) {
+                // Tried beforehand on a copy, so this cannot be; if it is, nothing may be decided any more.
+                tracing::error!(
+                    error = chain(&error),
+                    "the ledger and the journal differ: stopping"
+                );
+                self.stop.cancel();
+                return Err(ChangeError::Store(chain(&error)));
+            }
+        }
+        for entry in &entries {
+            crate::store::note_operation(&mut self.operations, &entry.record);
+            self.react(entry);
+        }
+        Ok(())
+    }
+
+    fn would_fold(
+        &self,
+        records: &[Record],
+        at: iaso_engine::time::Tick,
+    ) -> Result<(), ChangeError> {
+        let mut trial = self.ledger.clone();
+        for record in records {
+            let entry = Entry {
+                sequence: trial.sequence + 1,
+                at,
+                record: record.clone(),
+            };
+            if let Err(error) = trial.fold(&entry) {
+                tracing::error!(
+                    error = chain(&error),
+                    ?record,
+                    "not journaled, because it could never be read again"
+                );
+                return Err(ChangeError::Refused(chain(&error)));
+            }
+        }
+        Ok(())
+    }
+
+    fn react(&mut self, entry: &Entry) {
+        let line = iaso_engine::timeline::describe(entry);
+        tracing::info!(sequence = entry.sequence, kind = line.kind, "{}", line.text);
+        match &entry.record {
+            Record::Intended { effect } => {
+                self.metrics.intended(effect.action.name());
+                self.pursuits
+                    .execute(effect.clone(), entry.at, &self.operations);
+            }
+            Record::Closed { incident, .. } => {
+                self.pursuits.abort_incident(incident);
+                self.write_report(incident);
+            }
+            Record::Parked { incident, .. } => self.write_report(incident),
+            Record::ControllerStarted { .. }
+            | Record::Noted { .. }
+            | Record::IncidentOpened { .. }
+            | Record::Diagnosed { .. }
+            | Record::WaitingChanged { .. }
+            | Record::RungStarted { .. }
+            | Record::RungEnded { .. }
+            | Record::Resolved { .. }
+            | Record::WouldHave { .. }
+            | Record::Approved { .. }
+            | Record::Denied { .. }
+            | Record::Paused { .. }
+            | Record::Resumed { .. }
+            | Record::Verifying { .. }
+            | Record::VerifyFailed { .. } => {}
+        }
+    }
+
+    /// In a task of its own: a slow disk for reports must not hold decisions up.
+    fn write_report(&self, incident: &IncidentId) {
+        let (store, incident, now) = (Arc::clone(&self.store), incident.clone(), self.clock.now());
+        tokio::spawn(async move {
+            let entries = match store.incident(incident.as_str()).await {
+                Ok(entries) => entries,
+                Err(error) => return tracing::error!(%incident, error = chain(&error), "no report"),
+            };
+            let Some(report) = Report::build(&entries, now) else {
+                return;
+            };
+            let json = serde_json::to_string_pretty(&report).unwrap_or_default();
+            for (extension, body) in [("md", report.markdown()), ("json", json)] {
+                let path = reports::path(store.data_dir(), incident.as_str(), extension);
+                let written = path.clone();
+                match tokio::task::spawn_blocking(move || reports::write(&written, &body)).await {
+                    Ok(Ok(())) => {
+                        tracing::info!(%incident, path = %path.display(), "report written")
+                    }
+                    Ok(Err(error)) => {
+                        tracing::error!(%incident, error = chain(&error), "no report")
+                    }
+                    Err(error) => tracing::error!(%incident, %error, "no report"),
+                }
+            }
+        });
+    }
+
+    fn store_trouble(&mut self, error: &ChangeError) {
+        tracing::error!(%error, "decisions wait: nothing is executed that is not journaled");
+        let trouble = Some(error.to_string());
+        self.world
+            .observe(self.clock.now(), Observation::Store { trouble });
+        self.wake_in(STORE_RETRY);
+    }
+
+    async fn store_is_well_again(&mut self) -> bool {
+        let note = Record::Noted {
+            node: None,
+            incident: None,
+            text: NOTE.into(),
+        };
+        match self.journal(vec![note]).await {
+            Ok(()) => {
+                self.world
+                    .observe(self.clock.now(), Observation::Store { trouble: None });
+                true
+            }
+            Err(error) => {
+                self.store_trouble(&error);
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Effects around a recreate: what Kubernetes keeps, passwords, the post-install script, and telling a person.
+//!
+//! All of these may be done twice with the same end: a resumed one is simply done again.
+
+use super::effects::Pursuit;
+use super::machine_effects::split_key;
+use crate::cluster::ClusterError;
+use crate::provider::class;
+use crate::text::{bounded, chain, hex};
+use iaso_engine::effect::{Action, Remembered, Yield};
+use iaso_engine::fact::Observation;
+use iaso_providers::secrets::{SecretError, SecretKey};
+use iaso_providers::{ProviderError, ScriptId, draw_password};
+use sha2::{Digest as _, Sha256};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
+
+/// Effects on Kubernetes. Without a cluster there is nothing to do, and that is done.
+pub(super) async fn cluster(pursuit: &Pursuit) {
+    let node = &pursuit.effect.node;
+    let Some(cluster) = &pursuit.hands.cluster else {
+        let yielded = match &pursuit.effect.action {
+            Action::Remember => Yield::Remembered {
+                remembered: Remembered::default(),
+            },
+            _other => Yield::Nothing,
+        };
+        return pursuit
+            .done("no Kubernetes is configured: nothing to do", yielded)
+            .await;
+    };
+    let result: Result<(String, Yield), ClusterError> = match &pursuit.effect.action {
+        Action::Remember => cluster.remember(node).await.map(|remembered| {
+            let detail = format!(
+                "wrote down {} labels, {} taints, {} annotations, kubelet {}",
+                remembered.labels.len(),
+                remembered.taints.len(),
+                remembered.annotations.len(),
+                remembered.kubelet_version
+            );
+            (detail, Yield::Remembered { remembered })
+        }),
+        Action::Cordon => cluster
+            .cordon(node)
+            .await
+            .map(|()| ("cordoned".into(), Yield::Nothing)),
+        Action::Uncordon => cluster
+            .uncordon(node)
+            .await
+            .map(|()| ("uncordoned".into(), Yield::Nothing)),
+        Action::Release => cluster
+            .release(node)
+            .await
+            .map(|detail| (detail, Yield::Nothing)),
+        Action::Restore { remembered } => cluster.restore(node, remembered).await.map(|()| {
+            (
+                "labels, taints and annotations are back".into(),
+                Yield::Nothing,
+            )
+        }),
+        other => {
+            let detail = format!("{} is no effect on Kubernetes", other.name());
+            return pursuit.not_started("unsupported", detail).await;
+        }
+    };
+    match result {
+        Ok((detail, yielded)) => pursuit.done(detail, yielded).await,
+        Err(error) => pursuit.not_started(error.class, chain(&error)).await,
+    }
+}
+
+/// Under what name a node's password is kept. Long node names are shortened by a hash, so that no two share one.
+fn secret_key(node: &str) -> Option<SecretKey> {
+    let plain = format!("{node}.root-password");
+    plain.parse().ok().or_else(|| {
+        let digest = hex(&Sha256::digest(node.as_bytes()));
+        format!(
+            "{}.root-password",
+            digest.chars().take(32).collect::<String>()
+        )
+        .parse()
+        .ok()
+    })
+}
+
+/// Draws a password, keeps it as pending, and reads it back.
+pub(super) async fn store_password(pursuit: &Pursuit) {
+    let secrets = &pursuit.hands.secrets;
+    let result: Result<String, String> = async {
+        let key = secret_key(pursuit.effect.node.as_str())
+            .ok_or("the node's name cannot name a secret")?;
+        let password = draw_password().map_err(|error| chain(&error))?;
+        let version = secrets
+            .store_pending(&key, &password)
+            .await
+            .map_err(|error| chain(&error))?;
+        let back = secrets
+            .read_back(&key, &version)
+            .await
+            .map_err(|error| chain(&error))?;
+        if !back.same_as(&password) {
+            return Err(
+                "the secret store gave back another password than was stored: do not trust it"
+                    .to_owned(),
+            );
+        }
+        Ok(format!("{key}/{version}"))
+    }
+    .await;
+    secret_health(pursuit, result.as_ref().err()).await;
+    match result {
+        Ok(key) => {
+            let detail =
+                format!("a new root password is stored as pending and was read back, as {key}");
+            pursuit.done(detail, Yield::Password { key }).await;
+        }
+        Err(detail) => pursuit.not_started("unavailable", detail).await,
+    }
+}
+
+async fn secret_health(pursuit: &Pursuit, trouble: Option<&String>) {
+    pursuit
+        .handle
+        .tell(vec![Observation::SecretStore {
+            trouble: trouble.cloned(),
+        }])
+        .await;
+}
+
+/// Makes the pending password the current one.
+pub(super) async fn promote(pursuit: &Pursuit, password_key: &str) {
+    let Some((key, version)) = split_key(password_key) else {
+        return pursuit
+            .not_started(
+                "invalid",
+                format!("{password_key:?} is no key of a password"),
+            )
+            .await;
+    };
+    let promoted: Result<(), SecretError> = pursuit.hands.secrets.promote(&key, &version).await;
+    match promoted {
+        Ok(()) => {
+            pursuit
+                .done(
+                    "the new root password is the current one, the one before is kept",
+                    Yield::Nothing,
+                )
+                .await
+        }
+        Err(error) => pursuit.not_started("unavailable", chain(&error)).await,
+    }
+}
+
+/// Mints a join token and leaves the post-install script with the provider.
+pub(super) async fn prepare_script(pursuit: &Pursuit) {
+    let hands = &pursuit.hands;
+    let Some(rejoin) = &hands.rejoin else {
+        return pursuit
+            .not_started(
+                "unavailable",
+                "there is no [rejoin]: add it, so that a new machine can join",
+            )
+            .await;
+    };
+    let (Some(cluster), Some(owned)) = (&hands.cluster, hands.machines.of(&pursuit.effect.node))
+    else {
+        let detail = "a rejoin needs [cluster] for the join token and a provider for the script";
+        return pursuit.not_started("unsupported", detail).await;
+    };
+    let version = match rejoin.version() {
+        Some(version) => version.to_owned(),
+        None => match cluster.server_version().await {
+            Ok(version) => version,
+            Err(error) => return pursuit.not_started(error.class, chain(&error)).await,
+        },
+    };
+    let token = match cluster
+        .mint_token(
+            pursuit.effect.id.as_str(),
+            rejoin.token_ttl(),
+            rejoin.k3s_url(),
+        )
+        .await
+    {
+        Ok(token) => token,
+        Err(error) => return pursuit.not_started(error.class, chain(&error)).await,
+    };
+    let script = match rejoin.render(pursuit.effect.node.as_str(), &version, &token.secret) {
+        Ok(script) => script,
+        Err(error) => return pursuit.not_started("invalid", chain(&error)).await,
+    };
+    let name = format!(
+        "iaso-{}",
+        pursuit
+            .effect
+            .node
+            .as_str()
+            .chars()
+            .take(90)
+            .collect::<String>()
+    );
+    match owned.provider.put_script(&name, &script).await {
+        Ok(id) => {
+            let detail = format!(
+                "script {id} carries join token {} and installs k3s {version}",
+                token.name
+            );
+            let yielded = Yield::Script {
+                script: id.as_str().to_owned(),
+                token: token.name,
+            };
+            pursuit.done(detail, yielded).await;
+        }
+        Err(error) => pursuit.not_started(&class(&error), chain(&error)).await,
+    }
+}
+
+/// Deletes the script and the join token.
+pub(super) async fn cleanup(pursuit: &Pursuit, script: &str, token: &str) {
+    if let (Some(owned), Ok(id)) = (
+        pursuit.hands.machines.of(&pursuit.effect.node),
+        ScriptId::new(script),
+    ) {
+        match owned.provider.delete_script(&id).await {
+            Ok(()) => {}
+            // Gone, or a wrong address: only the list tells them apart.
+            Err(ProviderError::NotFound { .. }) => match owned.provider.list_scripts().await {
+                Ok(scripts) if scripts.iter().all(|script| script.id != id) => {}
+                Ok(_) => {
+                    return pursuit
+                        .not_started(
+                            "not-found",
+                            format!("script {id} is listed and cannot be deleted"),
+                        )
+                        .await;
+                }
+                Err(error) => return pursuit.not_started(&class(&error), chain(&error)).await,
+            },
+            Err(error) => return pursuit.not_started(&class(&error), chain(&error)).await,
+        }
+    }
+    if let Some(cluster) = &pursuit.hands.cluster
+        && let Err(error) = cluster.delete_token(token).await
+    {
+        return pursuit.not_started(error.class, chain(&error)).await;
+    }
+    pursuit
+        .done(
+            "the post-install script and the join token are deleted",
+            Yield::Nothing,
+        )
+        .await;
+}
+
+/// Tells a person: the log and the events always, a program if one is configured.
+pub(super) async fn page(pursuit: &Pursuit, message: &str) {
+    tracing::warn!(node = %pursuit.effect.node, incident = %pursuit.effect.incident, message, "PAGE");
+    let page = &pursuit.hands.page;
+    let Some((program, arguments)) = page.command.split_first() else {
+        return pursuit
+            .done(
+                "said in the log and the events; no [page] command is configured",
+                Yield::Nothing,
+            )
+            .await;
+    };
+    let run = run_page(program, arguments, pursuit, message);
+    match tokio::time::timeout(Duration::from_secs(page.timeout_secs), run).await {
+        Ok(Ok(detail)) => pursuit.done(detail, Yield::Nothing).await,
+        Ok(Err(error)) => {
+            pursuit
+                .failed(format!("the page command {program} failed: {error}"))
+                .await
+        }
+        Err(_) => {
+            pursuit
+                .failed(format!(
+                    "the page command {program} took more than {} s",
+                    page.timeout_secs
+                ))
+                .await
+        }
+    }
+}
+
+async fn run_page(
+    program: &str,
+    arguments: &[String],
+    pursuit: &Pursuit,
+    message: &str,
+) -> std::io::Result<String> {
+    let mut child = tokio::process::Command::new(program)
+        .args(arguments)
+        .env("IASO_NODE", pursuit.effect.node.as_str())
+        .env("IASO_INCIDENT", pursuit.effect.incident.as_str())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        // A program that reads nothing is no failure; its exit code tells.
+        let _ = input.write_all(message.as_bytes()).await;
+    }
+    let status = child.wait().await?;
+    if status.success() {
+        Ok(bounded(&format!("told by {program}"), 500))
+    } else {
+        Err(std::io::Error::other(status.to_string()))
+    }
+}

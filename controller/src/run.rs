@@ -1,0 +1,347 @@
+//! Puts the parts together, runs them, and ends them in order.
+
+use crate::api;
+use crate::clock::Clock;
+use crate::cluster::{Cluster, KubeCluster, Poller};
+use crate::config::Config;
+use crate::driver::{Driver, Handle, Hands, Parts};
+use crate::plugins::{self, Plugins};
+use crate::probe::Rounds;
+use crate::provider::Machines;
+use crate::rejoin::Rejoin;
+use crate::sessions::Sessions;
+use crate::status::{self, Metrics};
+use crate::store::Store;
+use crate::text::{bounded, chain};
+use crate::tokens::{self, Token};
+use anyhow::Context as _;
+use iaso_engine::fact::Observation;
+use iaso_providers::hostinger::{Hostinger, HostingerConfig};
+use iaso_providers::secrets::{FileStore, SecretStore};
+use iaso_providers::{NoProvider, Provider, Secret};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How often the secret store is asked whether a password could be kept.
+const SECRET_HEALTH: Duration = Duration::from_secs(30);
+/// How long everything may take to end.
+const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// What reaches outside, so that tests can put their own in.
+#[derive(Clone)]
+pub struct Outside {
+    /// The provider of all nodes that name one.
+    pub provider: Arc<dyn Provider>,
+    /// Kubernetes.
+    pub cluster: Option<Arc<dyn Cluster>>,
+    /// Root passwords.
+    pub secrets: Arc<dyn SecretStore>,
+}
+
+/// A controller that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Where gRPC is served.
+    pub address: SocketAddr,
+    /// Where metrics are served.
+    pub status_address: SocketAddr,
+    /// The driver.
+    pub handle: Handle,
+    /// The agents' token.
+    pub agent_token: Token,
+    /// The operators' token.
+    pub operator_token: Token,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+    driver: JoinHandle<()>,
+}
+
+impl Running {
+    /// Ends everything, in order, within ten seconds.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let ended = async {
+            for task in self.tasks {
+                // A task that panicked has said so already.
+                let _ = task.await;
+            }
+            let _ = self.driver.await;
+        };
+        if tokio::time::timeout(STOP_MAX, ended).await.is_err() {
+            tracing::warn!(
+                "not everything ended in time: what was in flight is resolved at the next start"
+            );
+        }
+    }
+
+    /// As kill -9 would: nothing is said and nothing is finished.
+    pub fn kill(self) {
+        self.driver.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
+        self.stop.cancel();
+    }
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let outside = outside(&config).await?;
+    let mut running = start(config, outside).await?;
+    let lost = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        _ = &mut running.driver => true,
+    };
+    if lost {
+        running.stop.cancel();
+        anyhow::bail!(
+            "the driver has ended: the log says why; what was in flight is resolved at the next start"
+        );
+    }
+    tracing::info!("stopping");
+    running.stop().await;
+    Ok(())
+}
+
+/// The real outside.
+async fn outside(config: &Config) -> anyhow::Result<Outside> {
+    // Both HTTPS clients use the process' default; a second installation is the same one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let provider: Arc<dyn Provider> = match &config.provider.hostinger {
+        Some(account) => Arc::new(Hostinger::new(HostingerConfig {
+            base_url: account.base_url.clone(),
+            timeout: Duration::from_secs(account.timeout_secs),
+            min_interval: Duration::from_millis(account.min_interval_ms),
+            ..HostingerConfig::new(account.token_file.clone())
+        })?),
+        None => Arc::new(NoProvider),
+    };
+    let cluster: Option<Arc<dyn Cluster>> = match &config.cluster {
+        Some(cluster) => Some(Arc::new(KubeCluster::connect(cluster).await?)),
+        None => None,
+    };
+    let secrets =
+        FileStore::open(config.data_dir.join("secrets")).context("cannot open the secret store")?;
+    Ok(Outside {
+        provider,
+        cluster,
+        secrets: Arc::new(secrets),
+    })
+}
+
+async fn listen(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {key} = {address}: is the port taken (ss -ltnp), or below 1024 without the right to it?")
+    })
+}
+
+/// Starts a controller.
+///
+/// # Errors
+/// With what is wrong and what to do: a taken port, a locked or damaged journal, an unreadable token, a bad template.
+pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> {
+    let opened = Store::open(&config.data_dir)?;
+    let data_dir = config.data_dir.clone();
+    let token = |configured: &Option<std::path::PathBuf>, name: &str| match configured {
+        Some(path) => tokens::read(path),
+        None => tokens::read_or_make(&data_dir.join(name)),
+    };
+    let agent_token = token(&config.agent_token_file, "agent.token")?;
+    let operator_token = token(&config.operator_token_file, "operator.token")?;
+    let listener = listen("listen", config.listen).await?;
+    let status_listener = listen("status_listen", config.status_listen).await?;
+    let (address, status_address) = (listener.local_addr()?, status_listener.local_addr()?);
+    let compiler = plugins::find_compiler(config.compiler.as_deref());
+    let plugins = Arc::new(Plugins::read(
+        &config.plugins,
+        &config.data_dir,
+        compiler.clone(),
+    )?);
+    let rejoin = match &config.rejoin {
+        Some(rejoin) => Some(Arc::new(Rejoin::new(
+            rejoin.clone(),
+            Secret::new(agent_token.expose().to_owned()),
+        )?)),
+        None => None,
+    };
+
+    let clock = Clock::start(opened.last_at);
+    let sessions = Arc::new(Sessions::new(config.heartbeat_timeout()));
+    let rounds = Arc::new(Rounds::new(&config, Arc::clone(&sessions)));
+    let machines = Arc::new(Machines::new(&config, "hostinger", &outside.provider)?);
+    let (metrics, stop) = (Metrics::default(), CancellationToken::new());
+    let term = opened.ledger.term + 1;
+    let hands = Hands {
+        sessions: Arc::clone(&sessions),
+        machines: Arc::clone(&machines),
+        cluster: outside.cluster.clone(),
+        secrets: Arc::clone(&outside.secrets),
+        rejoin,
+        page: config.page.clone(),
+        policy: config.policy.clone(),
+    };
+    let (driver, handle) = Driver::new(Parts {
+        store: Arc::clone(&opened.store),
+        ledger: opened.ledger,
+        operations: opened.operations,
+        clock,
+        policy: config.policy.clone(),
+        inventory: config.inventory(),
+        hands,
+        rounds: Arc::clone(&rounds),
+        metrics: metrics.clone(),
+        stop: stop.clone(),
+    });
+    let driver = tokio::spawn(async move {
+        if let Err(error) = driver.run().await {
+            tracing::error!(error = chain(&error), "the driver could not start");
+        }
+    });
+    let config = Arc::new(config);
+    let shared = api::Shared {
+        config: Arc::clone(&config),
+        handle: handle.clone(),
+        store: opened.store,
+        sessions,
+        rounds: Arc::clone(&rounds),
+        plugins: Arc::clone(&plugins),
+        metrics: metrics.clone(),
+        clock,
+        term,
+        stop: stop.clone(),
+    };
+    let mut tasks = watchers(&config, &outside, &handle, clock, &stop);
+    let every = Duration::from_secs(config.policy.probe_fresh_secs) / 2;
+    tasks.push(tokio::spawn(rounds.baseline(
+        handle.clone(),
+        every.max(Duration::from_millis(500)),
+        stop.clone(),
+    )));
+    tasks.push(tokio::spawn(poll_machines(
+        machines,
+        handle.clone(),
+        stop.clone(),
+    )));
+    tasks.push(tokio::spawn(compile_ahead(
+        plugins,
+        compiler,
+        handle.clone(),
+    )));
+    tasks.push(tokio::spawn(status::serve(
+        status_listener,
+        metrics,
+        handle.clone(),
+        stop.clone(),
+    )));
+    let (agents, operators) = (agent_token.clone(), operator_token.clone());
+    tasks.push(tokio::spawn(async move {
+        if let Err(error) = api::serve(listener, shared, agents, operators).await {
+            tracing::error!(error = chain(&error), "the gRPC listener ended");
+        }
+    }));
+    tracing::info!(%address, %status_address, nodes = config.nodes.len(), "serving");
+    Ok(Running {
+        address,
+        status_address,
+        handle,
+        agent_token,
+        operator_token,
+        stop,
+        tasks,
+        driver,
+    })
+}
+
+fn watchers(
+    config: &Arc<Config>,
+    outside: &Outside,
+    handle: &Handle,
+    clock: Clock,
+    stop: &CancellationToken,
+) -> Vec<JoinHandle<()>> {
+    let mut tasks = vec![tokio::spawn(watch_secrets(
+        Arc::clone(&outside.secrets),
+        handle.clone(),
+        stop.clone(),
+    ))];
+    if let Some(cluster) = &outside.cluster {
+        let every = config
+            .cluster
+            .as_ref()
+            .map_or(5, |cluster| cluster.poll_secs);
+        let nodes = config.nodes.iter().map(|node| node.name.clone()).collect();
+        let every = Duration::from_secs(every);
+        let poller = Poller::new(Arc::clone(cluster), handle.clone(), clock, nodes, every);
+        tasks.push(tokio::spawn(poller.run(stop.clone())));
+    }
+    tasks
+}
+
+/// Slow looks at machines that nobody asks about; the driver looks quickly where it must.
+async fn poll_machines(machines: Arc<Machines>, handle: Handle, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(machines.poll.max(Duration::from_secs(1)));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let polled = async {
+        loop {
+            ticks.tick().await;
+            for node in machines.nodes() {
+                let facts = machines.look(node, false).await;
+                handle.tell(facts).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = polled => {}
+    }
+}
+
+async fn watch_secrets(secrets: Arc<dyn SecretStore>, handle: Handle, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(SECRET_HEALTH);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let trouble = secrets
+            .health()
+            .await
+            .err()
+            .map(|error| bounded(&chain(&error), 600));
+        handle
+            .tell(vec![Observation::SecretStore { trouble }])
+            .await;
+    }
+}
+
+/// Compiles for the compiler's own engine before the first agent asks: they are most often of the same version.
+async fn compile_ahead(plugins: Arc<Plugins>, compiler: std::path::PathBuf, handle: Handle) {
+    let Some(engine) = plugins::own_engine(&compiler).await else {
+        tracing::info!(compiler = %compiler.display(), "the compiler does not say its engine: plugins are compiled when agents come");
+        return;
+    };
+    for (plugin, why) in plugins.ensure(&engine).await {
+        note_refused(&handle, &plugin, &why).await;
+    }
+}
+
+/// Says, in the log and the events, that a plugin is not assigned.
+pub(crate) async fn note_refused(handle: &Handle, plugin: &str, why: &str) {
+    tracing::error!(plugin, why, "not assigned to any agent");
+    let text = bounded(
+        &format!("plugin {plugin} is not assigned to any agent: {why}"),
+        1_500,
+    );
+    if let Err(error) = handle.note(None, text).await {
+        tracing::warn!(%error, "could not be noted");
+    }
+}

@@ -1,0 +1,215 @@
+//! `/metrics` for Prometheus and `/healthz`.
+
+use crate::driver::Handle;
+use crate::text::chain;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use iaso_engine::ledger::{Ledger, Standing};
+use iaso_engine::plan::Plan;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// How long the driver may take to answer `/healthz`.
+const HEALTH_MAX: Duration = Duration::from_secs(3);
+
+/// A metric's single label.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Kind {
+    kind: String,
+}
+
+fn kind(kind: impl Into<String>) -> Kind {
+    Kind { kind: kind.into() }
+}
+
+/// All metrics. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    nodes: Family<Kind, Gauge>,
+    incidents: Family<Kind, Gauge>,
+    waiting: Family<Kind, Gauge>,
+    effects: Family<Kind, Counter>,
+    entries: Counter,
+    vetoes: Counter,
+    dropped: Family<Kind, Counter>,
+    sessions: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("iaso_controller");
+        let metrics = Self {
+            registry: Arc::default(),
+            nodes: Family::default(),
+            incidents: Family::default(),
+            waiting: Family::default(),
+            effects: Family::default(),
+            entries: Counter::default(),
+            vetoes: Counter::default(),
+            dropped: Family::default(),
+            sessions: Gauge::default(),
+        };
+        registry.register("nodes", "Nodes by diagnosis", metrics.nodes.clone());
+        registry.register(
+            "incidents",
+            "Incidents by standing",
+            metrics.incidents.clone(),
+        );
+        registry.register(
+            "waiting",
+            "Nodes by reason for waiting",
+            metrics.waiting.clone(),
+        );
+        registry.register(
+            "effects",
+            "Effects intended by this process, by action",
+            metrics.effects.clone(),
+        );
+        registry.register(
+            "journal_entries",
+            "Entries written by this process",
+            metrics.entries.clone(),
+        );
+        registry.register(
+            "vetoes",
+            "Plans that the independent checker vetoed",
+            metrics.vetoes.clone(),
+        );
+        registry.register(
+            "dropped",
+            "What was dropped at a bound, by kind",
+            metrics.dropped.clone(),
+        );
+        registry.register("sessions", "Connected agents", metrics.sessions.clone());
+        Self {
+            registry: Arc::new(registry),
+            ..metrics
+        }
+    }
+}
+
+impl Metrics {
+    pub(crate) fn journaled(&self, entries: usize) {
+        self.entries.inc_by(entries as u64);
+    }
+
+    pub(crate) fn intended(&self, action: &str) {
+        self.effects.get_or_create(&kind(action)).inc();
+    }
+
+    pub(crate) fn vetoed(&self, plans: usize) {
+        self.vetoes.inc_by(plans as u64);
+    }
+
+    pub(crate) fn dropped(&self, what: &str) {
+        self.dropped.get_or_create(&kind(what)).inc();
+    }
+
+    pub(crate) fn session(&self, change: i64) {
+        self.sessions.inc_by(change);
+    }
+
+    /// Gauges of what is, after a decision.
+    pub(crate) fn observe(&self, plan: &Plan, ledger: &Ledger) {
+        self.nodes.clear();
+        self.waiting.clear();
+        for node in plan.nodes.values() {
+            self.nodes.get_or_create(&kind(word(&node.diagnosis))).inc();
+            for waiting in &node.waiting {
+                self.waiting.get_or_create(&kind(word(waiting))).inc();
+            }
+        }
+        self.incidents.clear();
+        for incident in ledger.incidents.values() {
+            let standing = match incident.standing {
+                Standing::Open => "open",
+                Standing::Verifying(_) => "verifying",
+                Standing::Parked => "parked",
+                Standing::Closed(..) => "closed",
+            };
+            self.incidents.get_or_create(&kind(standing)).inc();
+        }
+    }
+
+    fn render(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// An enum's own spelling: the variant's name as it is written in the journal.
+pub(crate) fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => text,
+        Ok(serde_json::Value::Object(map)) => map
+            .into_iter()
+            .next()
+            .map(|(key, _)| key)
+            .unwrap_or_default(),
+        Ok(_) | Err(_) => "unknown".into(),
+    }
+}
+
+/// Serves until it is stopped.
+pub async fn serve(
+    listener: TcpListener,
+    metrics: Metrics,
+    handle: Handle,
+    stop: CancellationToken,
+) {
+    let app = Router::new()
+        .route("/metrics", get(show_metrics))
+        .route("/healthz", get(show_health))
+        .with_state((metrics, handle));
+    let served = axum::serve(listener, app)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await;
+    if let Err(error) = served {
+        tracing::error!(error = chain(&error), "the status listener ended");
+    }
+}
+
+async fn show_metrics(State((metrics, _)): State<(Metrics, Handle)>) -> Response {
+    let format = [(
+        header::CONTENT_TYPE,
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    )];
+    match metrics.render() {
+        Ok(text) => (format, text).into_response(),
+        Err(_) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "metrics cannot be written",
+        )
+            .into_response(),
+    }
+}
+
+async fn show_health(State((_, handle)): State<(Metrics, Handle)>) -> Response {
+    let trouble = handle.ask(|view| view.world.store.clone());
+    match tokio::time::timeout(HEALTH_MAX, trouble).await {
+        Ok(Ok(None)) => (StatusCode::OK, "ok\n").into_response(),
+        Ok(Ok(Some(trouble))) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("the journal: {trouble}\n"),
+        )
+            .into_response(),
+        Ok(Err(gone)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{gone}\n")).into_response(),
+        Err(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the driver does not answer\n",
+        )
+            .into_response(),
+    }
+}
