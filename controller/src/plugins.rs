@@ -23,7 +23,7 @@ const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 /// Largest compiled plugin, in bytes.
 const COMPILED_BYTES_MAX: u64 = 256 << 20;
 /// Longest compilation.
-const COMPILE_MAX: Duration = Duration::from_secs(120);
+const COMPILE_MAX: Duration = Duration::from_mins(2);
 /// Most pairs of engine hash and target that are compiled for: agents of a few versions, not whatever a stranger says.
 const ENGINES_MAX: usize = 8;
 
@@ -66,7 +66,7 @@ type Compilations = BTreeMap<(String, Engine), Result<Compiled, String>>;
 /// All plugins.
 #[derive(Debug)]
 pub struct Plugins {
-    plugins: Vec<Plugin>,
+    all: Vec<Plugin>,
     cache: PathBuf,
     compiler: PathBuf,
     compiled: RwLock<Compilations>,
@@ -129,7 +129,7 @@ impl Plugins {
             });
         }
         Ok(Self {
-            plugins,
+            all: plugins,
             cache: data_dir.join("plugins"),
             compiler,
             compiled: RwLock::default(),
@@ -169,7 +169,7 @@ impl Plugins {
     }
 
     fn of_role(&self, role: Role) -> impl Iterator<Item = &Plugin> {
-        self.plugins.iter().filter(move |plugin| {
+        self.all.iter().filter(move |plugin| {
             plugin
                 .config
                 .roles
@@ -178,7 +178,7 @@ impl Plugins {
         })
     }
 
-    /// The compiled bytes that FetchPlugin serves: only what was compiled here.
+    /// The compiled bytes that `FetchPlugin` serves: only what was compiled here.
     #[must_use]
     pub fn find(&self, compiled_digest: &str) -> Option<Compiled> {
         let compiled = self.compiled.read().unwrap_or_else(PoisonError::into_inner);
@@ -192,7 +192,7 @@ impl Plugins {
     /// Compiles what is not compiled yet for this engine. Returns the new failures: plugin and why.
     pub async fn ensure(self: &Arc<Self>, engine: &Engine) -> Vec<(String, String)> {
         let mut failures = Vec::new();
-        for plugin in &self.plugins {
+        for plugin in &self.all {
             let key = (plugin.digest.clone(), engine.clone());
             let _turn = self.turn.lock().await;
             let known = {

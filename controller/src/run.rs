@@ -20,6 +20,7 @@ use iaso_providers::hostinger::{Hostinger, HostingerConfig};
 use iaso_providers::secrets::{FileStore, SecretStore};
 use iaso_providers::{NoProvider, Provider, Secret};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -129,12 +130,28 @@ async fn outside(config: &Config) -> anyhow::Result<Outside> {
         Some(cluster) => Some(Arc::new(KubeCluster::connect(cluster).await?)),
         None => None,
     };
+    make_private(&config.data_dir)?;
     let secrets =
         FileStore::open(config.data_dir.join("secrets")).context("cannot open the secret store")?;
     Ok(Outside {
         provider,
         cluster,
         secrets: Arc::new(secrets),
+    })
+}
+
+/// The journal's lock comes later; the secret store needs the directory first.
+fn make_private(data_dir: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir);
+    made.with_context(|| {
+        format!(
+            "cannot make data_dir {}: check the permissions above it",
+            data_dir.display()
+        )
     })
 }
 
@@ -150,13 +167,7 @@ async fn listen(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// With what is wrong and what to do: a taken port, a locked or damaged journal, an unreadable token, a bad template.
 pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> {
     let opened = Store::open(&config.data_dir)?;
-    let data_dir = config.data_dir.clone();
-    let token = |configured: &Option<std::path::PathBuf>, name: &str| match configured {
-        Some(path) => tokens::read(path),
-        None => tokens::read_or_make(&data_dir.join(name)),
-    };
-    let agent_token = token(&config.agent_token_file, "agent.token")?;
-    let operator_token = token(&config.operator_token_file, "operator.token")?;
+    let keys = keys(&config)?;
     let listener = listen("listen", config.listen).await?;
     let status_listener = listen("status_listen", config.status_listen).await?;
     let (address, status_address) = (listener.local_addr()?, status_listener.local_addr()?);
@@ -166,29 +177,13 @@ pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> 
         &config.data_dir,
         compiler.clone(),
     )?);
-    let rejoin = match &config.rejoin {
-        Some(rejoin) => Some(Arc::new(Rejoin::new(
-            rejoin.clone(),
-            Secret::new(agent_token.expose().to_owned()),
-        )?)),
-        None => None,
-    };
-
     let clock = Clock::start(opened.last_at);
     let sessions = Arc::new(Sessions::new(config.heartbeat_timeout()));
     let rounds = Arc::new(Rounds::new(&config, Arc::clone(&sessions)));
     let machines = Arc::new(Machines::new(&config, "hostinger", &outside.provider)?);
     let (metrics, stop) = (Metrics::default(), CancellationToken::new());
     let term = opened.ledger.term + 1;
-    let hands = Hands {
-        sessions: Arc::clone(&sessions),
-        machines: Arc::clone(&machines),
-        cluster: outside.cluster.clone(),
-        secrets: Arc::clone(&outside.secrets),
-        rejoin,
-        page: config.page.clone(),
-        policy: config.policy.clone(),
-    };
+    let hands = hands(&config, &outside, &keys, &sessions, &machines);
     let (driver, handle) = Driver::new(Parts {
         store: Arc::clone(&opened.store),
         ledger: opened.ledger,
@@ -220,45 +215,111 @@ pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> 
         stop: stop.clone(),
     };
     let mut tasks = watchers(&config, &outside, &handle, clock, &stop);
-    let every = Duration::from_secs(config.policy.probe_fresh_secs) / 2;
-    tasks.push(tokio::spawn(rounds.baseline(
-        handle.clone(),
-        every.max(Duration::from_millis(500)),
-        stop.clone(),
-    )));
-    tasks.push(tokio::spawn(poll_machines(
-        machines,
-        handle.clone(),
-        stop.clone(),
-    )));
-    tasks.push(tokio::spawn(compile_ahead(
-        plugins,
-        compiler,
-        handle.clone(),
-    )));
+    tasks.extend(lookers(&config, rounds, machines, &handle, &stop));
+    tasks.push(spawn_until(
+        &stop,
+        compile_ahead(plugins, compiler, handle.clone()),
+    ));
     tasks.push(tokio::spawn(status::serve(
         status_listener,
         metrics,
         handle.clone(),
         stop.clone(),
     )));
-    let (agents, operators) = (agent_token.clone(), operator_token.clone());
-    tasks.push(tokio::spawn(async move {
-        if let Err(error) = api::serve(listener, shared, agents, operators).await {
-            tracing::error!(error = chain(&error), "the gRPC listener ended");
-        }
-    }));
+    tasks.push(serve(listener, shared, &keys));
     tracing::info!(%address, %status_address, nodes = config.nodes.len(), "serving");
     Ok(Running {
         address,
         status_address,
         handle,
-        agent_token,
-        operator_token,
+        agent_token: keys.agents,
+        operator_token: keys.operators,
         stop,
         tasks,
         driver,
     })
+}
+
+fn hands(
+    config: &Config,
+    outside: &Outside,
+    keys: &Keys,
+    sessions: &Arc<Sessions>,
+    machines: &Arc<Machines>,
+) -> Hands {
+    Hands {
+        sessions: Arc::clone(sessions),
+        machines: Arc::clone(machines),
+        cluster: outside.cluster.clone(),
+        secrets: Arc::clone(&outside.secrets),
+        rejoin: keys.rejoin.clone(),
+        page: config.page.clone(),
+        policy: config.policy.clone(),
+    }
+}
+
+fn serve(listener: TcpListener, shared: api::Shared, keys: &Keys) -> JoinHandle<()> {
+    let (agents, operators) = (keys.agents.clone(), keys.operators.clone());
+    tokio::spawn(async move {
+        if let Err(error) = api::serve(listener, shared, agents, operators).await {
+            tracing::error!(error = chain(&error), "the gRPC listener ended");
+        }
+    })
+}
+
+/// Tokens, and the script that carries one of them.
+struct Keys {
+    agents: Token,
+    operators: Token,
+    rejoin: Option<Arc<Rejoin>>,
+}
+
+fn keys(config: &Config) -> anyhow::Result<Keys> {
+    let token = |configured: Option<&PathBuf>, name: &str| match configured {
+        Some(path) => tokens::read(path),
+        None => tokens::read_or_make(&config.data_dir.join(name)),
+    };
+    let agents = token(config.agent_token_file.as_ref(), "agent.token")?;
+    let operators = token(config.operator_token_file.as_ref(), "operator.token")?;
+    let iaso_token = Secret::new(agents.expose().to_owned());
+    let rejoin = match config.rejoin.clone() {
+        Some(rejoin) => Some(Arc::new(Rejoin::new(rejoin, iaso_token)?)),
+        None => None,
+    };
+    Ok(Keys {
+        agents,
+        operators,
+        rejoin,
+    })
+}
+
+/// A task that ends with the controller, wherever it is.
+fn spawn_until(
+    stop: &CancellationToken,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = work => {}
+        }
+    })
+}
+
+fn lookers(
+    config: &Config,
+    rounds: Arc<Rounds>,
+    machines: Arc<Machines>,
+    handle: &Handle,
+    stop: &CancellationToken,
+) -> [JoinHandle<()>; 2] {
+    let every = Duration::from_secs(config.policy.probe_fresh_secs) / 2;
+    let every = every.max(Duration::from_millis(500));
+    [
+        tokio::spawn(rounds.baseline(handle.clone(), every, stop.clone())),
+        spawn_until(stop, poll_machines(machines, handle.clone())),
+    ]
 }
 
 fn watchers(
@@ -287,21 +348,15 @@ fn watchers(
 }
 
 /// Slow looks at machines that nobody asks about; the driver looks quickly where it must.
-async fn poll_machines(machines: Arc<Machines>, handle: Handle, stop: CancellationToken) {
+async fn poll_machines(machines: Arc<Machines>, handle: Handle) {
     let mut ticks = tokio::time::interval(machines.poll.max(Duration::from_secs(1)));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let polled = async {
-        loop {
-            ticks.tick().await;
-            for node in machines.nodes() {
-                let facts = machines.look(node, false).await;
-                handle.tell(facts).await;
-            }
+    loop {
+        ticks.tick().await;
+        for node in machines.nodes() {
+            let facts = machines.look(node, false).await;
+            handle.tell(facts).await;
         }
-    };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = polled => {}
     }
 }
 

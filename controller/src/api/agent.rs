@@ -201,7 +201,7 @@ fn introduced(shared: &Shared, hello: &v1::Hello) -> Result<(Peer, Introduction)
     ))
 }
 
-/// tonic says OUT_OF_RANGE; the protocol promises RESOURCE_EXHAUSTED and what to do.
+/// tonic says `OUT_OF_RANGE`; the protocol promises `RESOURCE_EXHAUSTED` and what to do.
 fn too_large(status: Status) -> Status {
     if status.code() == Code::OutOfRange {
         return Status::resource_exhausted(format!(

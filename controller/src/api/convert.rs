@@ -46,7 +46,7 @@ pub(super) fn severity_word(severity: Severity) -> &'static str {
     }
 }
 
-fn finding(from: v1::Finding) -> Finding {
+fn finding(from: &v1::Finding) -> Finding {
     Finding {
         code: word(&from.code),
         severity: severity(&from.severity),
@@ -73,7 +73,7 @@ pub(super) fn report(node: &NodeName, from: v1::PluginReport) -> (Observation, u
     let cut = from.findings.len().saturating_sub(MAX_FINDINGS);
     let mut findings: Vec<Finding> = from
         .findings
-        .into_iter()
+        .iter()
         .take(MAX_FINDINGS)
         .map(finding)
         .collect();
@@ -206,9 +206,9 @@ pub(super) fn order(from: Order) -> v1::ControllerMessage {
 /// A compiled plugin as the agent reads it.
 pub(super) fn assignment(plugin: &Plugin, compiled: &Compiled) -> v1::PluginAssignment {
     let config = &plugin.config;
-    let value = |value: &toml::Value| match value {
-        toml::Value::String(text) => text.clone(),
-        other => serde_json::to_string(other).unwrap_or_else(|_| other.to_string()),
+    let value = |value: &toml::Value| match value.as_str() {
+        Some(text) => text.to_owned(),
+        None => serde_json::to_string(value).unwrap_or_else(|_| value.to_string()),
     };
     v1::PluginAssignment {
         name: config.name.clone(),

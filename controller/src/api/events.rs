@@ -51,7 +51,10 @@ async fn run(
             break;
         }
     }
-    while request.follow {
+    if !request.follow {
+        return Ok(());
+    }
+    loop {
         let entry = tokio::select! {
             () = out.closed() => return Ok(()),
             entry = live.recv() => match entry {
@@ -72,7 +75,6 @@ async fn run(
             }
         }
     }
-    Ok(())
 }
 
 /// The journal's trouble, as an operator sees it.

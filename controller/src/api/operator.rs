@@ -124,13 +124,13 @@ impl Operators {
             Some(self.node(&request.node)?)
         };
         let (who, reason) = signed(&request.who, &request.reason);
-        let what = node
+        let whose = node
             .as_ref()
             .map_or_else(|| "all nodes".to_owned(), |node| format!("node {node}"));
-        let subject = what.clone();
+        let subject = whose.clone();
         let change = move |view: &crate::driver::View<'_>| {
-            let held = view.ledger.paused.contains_key(&node);
-            match (hold, held) {
+            let is_paused = view.ledger.paused.contains_key(&node);
+            match (hold, is_paused) {
                 (true, _) => Ok(vec![Record::Paused { node, who, reason }]),
                 (false, true) => Ok(vec![Record::Resumed { node, who, reason }]),
                 (false, false) => Err(format!(
@@ -144,9 +144,9 @@ impl Operators {
             .await
             .map_err(|error| refused(&error))?;
         let message = if hold {
-            format!("paused {what}: nothing disruptive is begun there; what runs already runs on")
+            format!("paused {whose}: nothing disruptive is begun there; what runs already runs on")
         } else {
-            format!("resumed {what}")
+            format!("resumed {whose}")
         };
         Ok(Response::new(v1::PauseResponse { message }))
     }

@@ -111,19 +111,13 @@ impl Poller {
     fn lease_changed(&mut self, node: &NodeName, view: &NodeView) -> Option<Tick> {
         let renewed = view.renewed.as_ref()?;
         let now = self.clock.now();
-        match self.leases.get_mut(node) {
-            Some((seen, at)) => {
-                if seen != renewed {
-                    seen.clone_from(renewed);
-                    *at = now;
-                }
-                Some(*at)
-            }
-            None => {
-                self.leases.insert(node.clone(), (renewed.clone(), now));
-                Some(now)
-            }
+        let known = self.leases.entry(node.clone());
+        let (seen, at) = known.or_insert_with(|| (renewed.clone(), now));
+        if seen != renewed {
+            seen.clone_from(renewed);
+            *at = now;
         }
+        Some(*at)
     }
 
     async fn look_into(&mut self, node: &NodeName) {

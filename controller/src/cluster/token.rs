@@ -101,17 +101,14 @@ fn letters(bytes: &[u8], count: usize) -> String {
 /// The hash by which a joining node knows the right server. Asked where the kubeconfig points: that connection is verified.
 async fn ca_hash(cluster: &KubeCluster, server: &str) -> Option<String> {
     let request = http_request("/cacerts")?;
-    let bundle =
-        match tokio::time::timeout(cluster.timeout, cluster.client.request_text(request)).await {
-            Ok(Ok(bundle)) => bundle,
-            Ok(Err(_)) | Err(_) => {
-                tracing::warn!(
-                    server,
-                    "the server does not answer /cacerts: the join token goes without the CA's hash"
-                );
-                return None;
-            }
-        };
+    let asked = tokio::time::timeout(cluster.timeout, cluster.client.request_text(request)).await;
+    let Ok(Ok(bundle)) = asked else {
+        tracing::warn!(
+            server,
+            "the server does not answer /cacerts: the join token goes without the CA's hash"
+        );
+        return None;
+    };
     let plausible = bundle.len() <= CACERTS_BYTES_MAX && bundle.contains("BEGIN CERTIFICATE");
     plausible.then(|| hex(&Sha256::digest(bundle.as_bytes())))
 }

@@ -63,6 +63,10 @@ fn write_all(out: &mut String, config: &Config) -> std::fmt::Result {
         mode(policy.reboot),
         mode(policy.recreate)
     )?;
+    nodes_and_plugins(out, config)
+}
+
+fn nodes_and_plugins(out: &mut String, config: &Config) -> std::fmt::Result {
     writeln!(out, "{} nodes", config.nodes.len())?;
     for node in &config.nodes {
         let role = format!("{:?}", node.role).to_lowercase();

@@ -190,10 +190,10 @@ impl Driver {
                 let written = path.clone();
                 match tokio::task::spawn_blocking(move || reports::write(&written, &body)).await {
                     Ok(Ok(())) => {
-                        tracing::info!(%incident, path = %path.display(), "report written")
+                        tracing::info!(%incident, path = %path.display(), "report written");
                     }
                     Ok(Err(error)) => {
-                        tracing::error!(%incident, error = chain(&error), "no report")
+                        tracing::error!(%incident, error = chain(&error), "no report");
                     }
                     Err(error) => tracing::error!(%incident, %error, "no report"),
                 }

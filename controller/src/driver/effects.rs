@@ -94,7 +94,7 @@ impl Pursuit {
     pub(super) async fn pause(&self, span: Duration) {
         tokio::time::sleep(span / 5).await;
         tokio::select! {
-            () = tokio::time::sleep(span - span / 5) => {}
+            () = tokio::time::sleep(span.saturating_sub(span / 5)) => {}
             () = self.nudge.notified() => {}
         }
     }
@@ -102,10 +102,10 @@ impl Pursuit {
     async fn execute(self) {
         match &self.effect.action {
             Action::ApplyFix { plugin, fix } => {
-                machine_effects::apply_fix(&self, plugin, fix).await
+                machine_effects::apply_fix(&self, plugin, fix).await;
             }
             Action::Reboot | Action::Start | Action::Recreate { .. } => {
-                machine_effects::order(&self).await
+                machine_effects::order(&self).await;
             }
             Action::Remember
             | Action::Cordon
@@ -115,10 +115,10 @@ impl Pursuit {
             Action::StorePassword => rejoin_effects::store_password(&self).await,
             Action::PrepareScript => rejoin_effects::prepare_script(&self).await,
             Action::PromotePassword { password_key } => {
-                rejoin_effects::promote(&self, password_key).await
+                rejoin_effects::promote(&self, password_key).await;
             }
             Action::Cleanup { script, token } => {
-                rejoin_effects::cleanup(&self, script, token).await
+                rejoin_effects::cleanup(&self, script, token).await;
             }
             Action::Page { message } => rejoin_effects::page(&self, message).await,
         }
@@ -139,14 +139,14 @@ impl Pursuit {
             ) => None,
         };
         match &self.effect.action {
-            Action::Reboot | Action::Start | Action::Recreate { .. } => match operation {
-                Some(operation) => machine_effects::follow(&self, operation).await,
-                None => {
-                    self.in_doubt("the controller ended before it knew the provider's answer")
-                        .await;
-                    doubt::resolve(&self).await;
+            Action::Reboot | Action::Start | Action::Recreate { .. } => {
+                if let Some(operation) = operation {
+                    return machine_effects::follow(&self, operation).await;
                 }
-            },
+                self.in_doubt("the controller ended before it knew the provider's answer")
+                    .await;
+                doubt::resolve(&self).await;
+            }
             // These may be done twice: an order by its id, the rest because their end state is the same.
             Action::ApplyFix { .. }
             | Action::Remember

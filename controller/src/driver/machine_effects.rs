@@ -19,7 +19,7 @@ use std::time::Duration;
 /// How often a fix that is under way is looked at.
 const FIX_LOOK: Duration = Duration::from_secs(2);
 /// How long a meter may take to show a reboot.
-const PROOF_MAX: Duration = Duration::from_secs(60);
+const PROOF_MAX: Duration = Duration::from_mins(1);
 /// How far before a reboot the meters are read.
 const PROOF_BEFORE: SignedDuration = SignedDuration::from_mins(30);
 
@@ -74,7 +74,11 @@ pub(super) async fn apply_fix(pursuit: &Pursuit, plugin: &str, fix: &str) {
         let id = pursuit.effect.id.clone();
         let settled = pursuit
             .handle
-            .ask(move |view| view.ledger.effect(&id).is_none_or(|e| e.is_settled()))
+            .ask(move |view| {
+                view.ledger
+                    .effect(&id)
+                    .is_none_or(iaso_engine::ledger::EffectState::is_settled)
+            })
             .await;
         if settled.unwrap_or(true) {
             return;

@@ -20,11 +20,12 @@ use tokio::io::AsyncWriteExt as _;
 pub(super) async fn cluster(pursuit: &Pursuit) {
     let node = &pursuit.effect.node;
     let Some(cluster) = &pursuit.hands.cluster else {
-        let yielded = match &pursuit.effect.action {
-            Action::Remember => Yield::Remembered {
+        let yielded = if pursuit.effect.action == Action::Remember {
+            Yield::Remembered {
                 remembered: Remembered::default(),
-            },
-            _other => Yield::Nothing,
+            }
+        } else {
+            Yield::Nothing
         };
         return pursuit
             .done("no Kubernetes is configured: nothing to do", yielded)
@@ -59,7 +60,15 @@ pub(super) async fn cluster(pursuit: &Pursuit) {
                 Yield::Nothing,
             )
         }),
-        other => {
+        other @ (Action::ApplyFix { .. }
+        | Action::Reboot
+        | Action::Start
+        | Action::Recreate { .. }
+        | Action::StorePassword
+        | Action::PrepareScript
+        | Action::PromotePassword { .. }
+        | Action::Cleanup { .. }
+        | Action::Page { .. }) => {
             let detail = format!("{} is no effect on Kubernetes", other.name());
             return pursuit.not_started("unsupported", detail).await;
         }
@@ -146,7 +155,7 @@ pub(super) async fn promote(pursuit: &Pursuit, password_key: &str) {
                     "the new root password is the current one, the one before is kept",
                     Yield::Nothing,
                 )
-                .await
+                .await;
         }
         Err(error) => pursuit.not_started("unavailable", chain(&error)).await,
     }
@@ -271,7 +280,7 @@ pub(super) async fn page(pursuit: &Pursuit, message: &str) {
         Ok(Err(error)) => {
             pursuit
                 .failed(format!("the page command {program} failed: {error}"))
-                .await
+                .await;
         }
         Err(_) => {
             pursuit
@@ -279,7 +288,7 @@ pub(super) async fn page(pursuit: &Pursuit, message: &str) {
                     "the page command {program} took more than {} s",
                     page.timeout_secs
                 ))
-                .await
+                .await;
         }
     }
 }

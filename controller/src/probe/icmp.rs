@@ -7,8 +7,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
 const ECHO_V4: u8 = 8;
@@ -59,20 +58,15 @@ fn open(address: IpAddr) -> std::io::Result<Socket> {
 async fn echo(address: IpAddr) -> std::io::Result<()> {
     let socket = open(address)?;
     socket.connect(&SockAddr::from(SocketAddr::new(address, 0)))?;
-    let socket = AsyncFd::with_interest(socket, Interest::READABLE | Interest::WRITABLE)?;
+    // Tokio has no type for raw sockets; its UDP one sends and receives on any datagram descriptor.
+    let socket = UdpSocket::from_std(std::net::UdpSocket::from(socket))?;
     let mut mark = [0_u8; 8];
     getrandom::fill(&mut mark).map_err(|_| std::io::Error::other("no randomness"))?;
     let packet = request(address, mark);
-    socket
-        .async_io(Interest::WRITABLE, |inner| inner.send(&packet))
-        .await?;
+    socket.send(&packet).await?;
     let mut buffer = [0_u8; 256];
     loop {
-        let count = socket
-            .async_io(Interest::READABLE, |inner| {
-                std::io::Read::read(&mut &*inner, &mut buffer)
-            })
-            .await?;
+        let count = socket.recv(&mut buffer).await?;
         let answer = buffer.get(..count).unwrap_or_default();
         if answer.windows(mark.len()).any(|window| window == mark) && !is_request(address, answer) {
             return Ok(());

@@ -319,7 +319,7 @@ mod tests {
             "about another"
         );
         let round = rounds.open(asked());
-        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::advance(Duration::from_mins(1)).await;
         assert!(
             rounds
                 .accept(&name("tethys"), round, said("styx"))

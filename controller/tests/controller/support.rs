@@ -1,0 +1,249 @@
+//! A controller to test, a provider that counts, and an agent that says what it is told to say.
+
+use async_trait::async_trait;
+use iaso_controller::config::Config;
+use iaso_controller::run::{Outside, Running, start};
+use iaso_proto::v1;
+use iaso_proto::v1::agent_message::Kind;
+use iaso_proto::v1::agent_service_client::AgentServiceClient;
+use iaso_proto::v1::operator_service_client::OperatorServiceClient;
+use iaso_providers::secrets::FileStore;
+use iaso_providers::{
+    Capabilities, Machine, MachineId, MachineState, Metrics, NoProvider, Operation, OperationId,
+    OperationState, Provider, ProviderError, RecreateSpec, Recreation, Script, ScriptId, Secret,
+};
+use jiff::Timestamp;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataValue;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Request, Status, Streaming};
+
+/// Counts what is ordered; operations stay pending until they are let go.
+#[derive(Default)]
+pub(crate) struct FakeProvider {
+    pub(crate) reboots: AtomicU64,
+    pub(crate) polls: AtomicU64,
+    pub(crate) operations: Mutex<Vec<Operation>>,
+}
+
+impl FakeProvider {
+    fn begin(&self, name: &str) -> Operation {
+        let mut operations = self.operations.lock().unwrap();
+        let operation = Operation {
+            id: OperationId::from(operations.len() as u64 + 1),
+            name: name.into(),
+            state: OperationState::Pending,
+            created_at: Timestamp::now(),
+            updated_at: Timestamp::now(),
+        };
+        operations.push(operation.clone());
+        operation
+    }
+}
+
+#[async_trait]
+impl Provider for FakeProvider {
+    fn name(&self) -> &'static str {
+        "hostinger"
+    }
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            power: true,
+            operations: true,
+            ..NoProvider.capabilities()
+        }
+    }
+    async fn get(&self, machine: &MachineId) -> Result<Machine, ProviderError> {
+        Ok(Machine {
+            id: machine.clone(),
+            hostname: "styx".into(),
+            state: MachineState::Running,
+            locked: false,
+            addresses: Vec::new(),
+            template: None,
+            created_at: None,
+        })
+    }
+    async fn start(&self, _: &MachineId) -> Result<Operation, ProviderError> {
+        Ok(self.begin("start"))
+    }
+    async fn power_cycle(&self, _: &MachineId) -> Result<Operation, ProviderError> {
+        self.reboots.fetch_add(1, Ordering::SeqCst);
+        Ok(self.begin("restart"))
+    }
+    async fn recreate(&self, m: &MachineId, s: &RecreateSpec) -> Result<Recreation, ProviderError> {
+        NoProvider.recreate(m, s).await
+    }
+    async fn recovery_start(&self, m: &MachineId, s: &Secret) -> Result<Operation, ProviderError> {
+        NoProvider.recovery_start(m, s).await
+    }
+    async fn recovery_stop(&self, m: &MachineId) -> Result<Operation, ProviderError> {
+        NoProvider.recovery_stop(m).await
+    }
+    async fn set_root_password(
+        &self,
+        m: &MachineId,
+        s: &Secret,
+    ) -> Result<Operation, ProviderError> {
+        NoProvider.set_root_password(m, s).await
+    }
+    async fn actions(
+        &self,
+        _: &MachineId,
+        since: Timestamp,
+    ) -> Result<Vec<Operation>, ProviderError> {
+        let operations = self.operations.lock().unwrap();
+        Ok(operations
+            .iter()
+            .filter(|operation| operation.created_at >= since)
+            .cloned()
+            .collect())
+    }
+    async fn poll(&self, _: &MachineId, id: &OperationId) -> Result<Operation, ProviderError> {
+        self.polls.fetch_add(1, Ordering::SeqCst);
+        let operations = self.operations.lock().unwrap();
+        Ok(operations
+            .iter()
+            .find(|operation| &operation.id == id)
+            .cloned()
+            .expect("only what was begun is asked for"))
+    }
+    async fn metrics(
+        &self,
+        m: &MachineId,
+        a: Timestamp,
+        b: Timestamp,
+    ) -> Result<Metrics, ProviderError> {
+        NoProvider.metrics(m, a, b).await
+    }
+    async fn put_script(&self, n: &str, c: &Secret) -> Result<ScriptId, ProviderError> {
+        NoProvider.put_script(n, c).await
+    }
+    async fn list_scripts(&self) -> Result<Vec<Script>, ProviderError> {
+        NoProvider.list_scripts().await
+    }
+    async fn delete_script(&self, s: &ScriptId) -> Result<(), ProviderError> {
+        NoProvider.delete_script(s).await
+    }
+}
+
+/// A configuration whose listeners take free ports, with more of it in `more`.
+pub(crate) fn config(dir: &Path, more: &str) -> Config {
+    let text = format!(
+        "listen = \"127.0.0.1:0\"\nstatus_listen = \"127.0.0.1:0\"\ndata_dir = \"data\"\nheartbeat_secs = 1\ncompiler = \"/nonexistent/iaso-compile\"\n{more}"
+    );
+    let path = dir.join("c.toml");
+    std::fs::write(&path, text).unwrap();
+    Config::load(&path, false).unwrap()
+}
+
+/// One worker without a provider, probed on no port.
+pub(crate) const STYX: &str = "[probe]\nicmp = false\ntcp_ports = []\n[[nodes]]\nname = \"styx\"\nrole = \"worker\"\naddress = \"127.0.0.9\"\n";
+
+pub(crate) async fn controller(dir: &Path, more: &str, provider: Arc<dyn Provider>) -> Running {
+    let config = config(dir, more);
+    std::fs::create_dir_all(&config.data_dir).unwrap();
+    loop {
+        let secrets = Arc::new(FileStore::open(dir.join("secrets")).unwrap());
+        let outside = Outside {
+            provider: Arc::clone(&provider),
+            cluster: None,
+            secrets,
+        };
+        match start(config.clone(), outside).await {
+            Ok(running) => return running,
+            // The writer of a controller that was killed a moment ago still holds the lock.
+            Err(error) if error.to_string().contains("another controller") => {
+                tokio::task::yield_now().await;
+            }
+            Err(error) => panic!("{error:#}"),
+        }
+    }
+}
+
+pub(crate) type Auth = Box<dyn FnMut(Request<()>) -> Result<Request<()>, Status> + Send + Sync>;
+
+fn bearer(token: &str) -> Auth {
+    let value: MetadataValue<_> = format!("Bearer {token}").parse().unwrap();
+    Box::new(move |mut request| {
+        request
+            .metadata_mut()
+            .insert("authorization", value.clone());
+        Ok(request)
+    })
+}
+
+async fn channel(running: &Running) -> Channel {
+    Channel::from_shared(format!("http://{}", running.address))
+        .unwrap()
+        .connect()
+        .await
+        .unwrap()
+}
+
+pub(crate) async fn operator(
+    running: &Running,
+) -> OperatorServiceClient<InterceptedService<Channel, Auth>> {
+    let auth = bearer(running.operator_token.expose());
+    OperatorServiceClient::with_interceptor(channel(running).await, auth)
+}
+
+/// An agent's side of a session.
+pub(crate) struct Agent {
+    pub(crate) up: mpsc::Sender<v1::AgentMessage>,
+    pub(crate) down: Streaming<v1::ControllerMessage>,
+}
+
+pub(crate) async fn agent(running: &Running, node: &str, boot: &str) -> Agent {
+    agent_with(running, node, boot, running.agent_token.expose())
+        .await
+        .unwrap()
+}
+
+pub(crate) async fn agent_with(
+    running: &Running,
+    node: &str,
+    boot: &str,
+    token: &str,
+) -> Result<Agent, Status> {
+    let mut client = AgentServiceClient::with_interceptor(channel(running).await, bearer(token))
+        .max_encoding_message_size(usize::MAX);
+    let (up, messages) = mpsc::channel(16);
+    let hello = v1::Hello {
+        node: node.into(),
+        boot_id: boot.into(),
+        ..v1::Hello::default()
+    };
+    up.send(v1::AgentMessage {
+        kind: Some(Kind::Hello(hello)),
+    })
+    .await
+    .unwrap();
+    let down = client
+        .session(ReceiverStream::new(messages))
+        .await?
+        .into_inner();
+    Ok(Agent { up, down })
+}
+
+impl Agent {
+    pub(crate) async fn say(&self, kind: Kind) {
+        self.up
+            .send(v1::AgentMessage { kind: Some(kind) })
+            .await
+            .unwrap();
+    }
+
+    /// What the controller says next.
+    pub(crate) async fn next(&mut self) -> Result<v1::controller_message::Kind, Status> {
+        let message = self.down.message().await?;
+        message
+            .and_then(|message| message.kind)
+            .ok_or_else(|| Status::cancelled("the stream ended"))
+    }
+}
