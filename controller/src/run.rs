@@ -196,11 +196,7 @@ pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> 
         metrics: metrics.clone(),
         stop: stop.clone(),
     });
-    let driver = tokio::spawn(async move {
-        if let Err(error) = driver.run().await {
-            tracing::error!(error = chain(&error), "the driver could not start");
-        }
-    });
+    let driver = spawn_driver(driver);
     let config = Arc::new(config);
     let shared = api::Shared {
         config: Arc::clone(&config),
@@ -237,6 +233,14 @@ pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> 
         stop,
         tasks,
         driver,
+    })
+}
+
+fn spawn_driver(driver: Driver) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Err(error) = driver.run().await {
+            tracing::error!(error = chain(&error), "the driver could not start");
+        }
     })
 }
 
