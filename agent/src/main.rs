@@ -1,3 +1,113 @@
-//! iaso-agent
+//! `iaso-agent`: the command line.
 
-fn main() {}
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use iaso_agent::{
+    config::{Config, Overrides},
+    once::{self, Format},
+    service,
+};
+use tracing_subscriber::EnvFilter;
+
+/// Looks after one Kubernetes node
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run as a service, or look once at this machine
+    Run(Run),
+    /// Read a configuration and say what is wrong with it
+    CheckConfig {
+        /// The configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Allow addresses that other machines can reach
+        #[arg(long)]
+        insecure: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// The configuration; `--once` needs none
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Look at this machine now, print what was found, and end (exit 0: all well, 1: something found, 2: could not look)
+    #[arg(long)]
+    once: bool,
+    /// Where the plugins are, for --once
+    #[arg(long, value_name = "DIR")]
+    plugins: Option<PathBuf>,
+    /// How --once prints
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// This node's name
+    #[arg(long)]
+    node: Option<String>,
+    /// The controller's URL
+    #[arg(long, value_name = "URL")]
+    controller: Option<String>,
+    /// Where the controller's agent.token is
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Where the agent keeps what it must not forget
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Allow addresses that other machines can reach
+    #[arg(long)]
+    insecure: bool,
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let quiet = matches!(&cli.command, Command::Run(run) if run.once);
+    let level = EnvFilter::try_from_env("IASO_LOG").unwrap_or_else(|_| EnvFilter::new(if quiet { "error" } else { "info" }));
+    tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).init();
+    match execute(cli.command).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("iaso-agent: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::CheckConfig { config, insecure } => {
+            let checked = Config::load(Some(&config), &Overrides { insecure, ..Overrides::default() })?;
+            println!("{}: good (node {})", config.display(), checked.node);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Run(run) => {
+            let state_dir = run.state_dir.or_else(|| (run.once && run.config.is_none()).then(once_dir));
+            let flags = Overrides {
+                node: run.node,
+                controller: run.controller,
+                token_file: run.token_file,
+                state_dir,
+                insecure: run.insecure,
+            };
+            let config = Config::load(run.config.as_deref(), &flags)?;
+            if run.once {
+                return Ok(ExitCode::from(once::run(&config, run.plugins.as_deref(), run.format).await?));
+            }
+            service::run(config).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// A look needs a place for compiled plugins, and may be taken by anybody: the user's own cache directory.
+fn once_dir() -> PathBuf {
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home);
+    cache.unwrap_or_else(std::env::temp_dir).join(format!("iaso-{}", nix::unistd::geteuid()))
+}

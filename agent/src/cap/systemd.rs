@@ -12,9 +12,9 @@ use futures::StreamExt as _;
 use iaso_host::{CapError, Job, types::Unit};
 use tokio::sync::Mutex;
 use zbus::{
-    Connection, Proxy, connection,
+    Connection, OwnedObjectPath, Proxy, connection,
     proxy::CacheProperties,
-    zvariant::{OwnedObjectPath, OwnedVariant},
+    zvariant::OwnedVariant,
 };
 
 const SERVICE: &str = "org.freedesktop.systemd1";
@@ -70,9 +70,9 @@ impl Systemd {
         let connect = async {
             let builder = match &self.address {
                 Some(address) => connection::Builder::address(address.as_str()),
-                None => Ok(connection::Builder::system()),
+                None => connection::Builder::system(),
             };
-            builder?.method_timeout(CALL_TIMEOUT).build().await
+            builder.method_timeout(CALL_TIMEOUT).build().await
         };
         let made = tokio::time::timeout(CONNECT_TIMEOUT, connect).await;
         let connection = made.map_err(|_| self.no_bus("it does not answer"))?.map_err(|error| self.no_bus(&error.to_string()))?;
@@ -105,9 +105,9 @@ async fn within<T>(timeout: Duration, work: impl Future<Output = Result<T, CapEr
 
 async fn proxy<'a>(connection: &Connection, path: OwnedObjectPath, interface: &'static str) -> zbus::Result<Proxy<'a>> {
     zbus::proxy::Builder::new(connection)
-        .destination(SERVICE)?
-        .path(path)?
-        .interface(interface)?
+        .destination(SERVICE)
+        .path(path)
+        .interface(interface)
         .cache_properties(CacheProperties::No)
         .build()
         .await
