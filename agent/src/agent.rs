@@ -35,9 +35,9 @@ use crate::{
 };
 
 /// Longest that a fix of our own may take.
-const AUTONOMOUS_DEADLINE: Duration = Duration::from_secs(180);
+const AUTONOMOUS_DEADLINE: Duration = Duration::from_mins(3);
 /// Longest that the controller may let a fix take.
-const ORDER_DEADLINE_MAX: Duration = Duration::from_secs(3600);
+const ORDER_DEADLINE_MAX: Duration = Duration::from_hours(1);
 
 /// Why the agent cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -86,11 +86,16 @@ impl Agent {
     pub fn open(config: Config) -> Result<Arc<Self>, StartError> {
         disk::private_dir(&config.state_dir)?;
         let at = |name: &str| config.state_dir.join(name);
-        let (outbox, orders) = (Outbox::open(&at("outbox.log"), Limits::default())?, Orders::open(&at("orders.json"))?);
+        let (outbox, orders) = (
+            Outbox::open(&at("outbox.log"), Limits::default())?,
+            Orders::open(&at("orders.json"))?,
+        );
         let peers = Peers::default();
         let plugins = Plugins::new(HostCapabilities::new(&config, Arc::clone(&peers)))?;
         let used = disk::read_bounded(&at("autonomy"), 64)?;
-        let used = used.and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok()).unwrap_or(0);
+        let used = used
+            .and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok())
+            .unwrap_or(0);
         let autonomy = Autonomy::new(Duration::ZERO, crate::autonomy::Delegation::default(), used);
         let agent = Arc::new(Self {
             plugins,
@@ -160,7 +165,11 @@ impl Agent {
     #[must_use]
     pub fn self_health(&self) -> u32 {
         let threads = u32::try_from(self.plugins.capabilities().abandoned_threads()).unwrap_or(8);
-        let disk = if self.disk_trouble.load(Ordering::Relaxed) { 4 } else { 0 };
+        let disk = if self.disk_trouble.load(Ordering::Relaxed) {
+            4
+        } else {
+            0
+        };
         (threads + disk).min(8)
     }
 
@@ -168,7 +177,12 @@ impl Agent {
     pub async fn check(&self, slot: &Slot) {
         let run = slot.check().await;
         self.metrics.ran(&slot.spec.name, &run);
-        let news = self.reports().record(&slot.spec.name, run.clone(), slot.spec.interval, Instant::now());
+        let news = self.reports().record(
+            &slot.spec.name,
+            run.clone(),
+            slot.spec.interval,
+            Instant::now(),
+        );
         if news && self.config.controller.is_some() {
             self.send_report(slot, &run);
         }
@@ -177,9 +191,15 @@ impl Agent {
     /// Queues every latest result that is not queued: the controller may have lost them.
     pub fn send_all_reports(&self) {
         for slot in self.plugins.all() {
-            let latest = self.reports().iter().find(|(name, _)| *name == slot.spec.name).map(|(_, latest)| latest.clone());
+            let latest = self
+                .reports()
+                .iter()
+                .find(|(name, _)| *name == slot.spec.name)
+                .map(|(_, latest)| latest.clone());
             let Some(latest) = latest else { continue };
-            let pending = latest.sequence.is_some_and(|sequence| self.outbox().is_pending(sequence));
+            let pending = latest
+                .sequence
+                .is_some_and(|sequence| self.outbox().is_pending(sequence));
             if !pending {
                 self.send_report(&slot, &latest.run);
             }
@@ -188,7 +208,10 @@ impl Agent {
 
     fn send_report(&self, slot: &Slot, run: &CheckRun) {
         let appended = self.outbox().append(Kind::Sample, |sequence| {
-            wire::message(v1::agent_message::Kind::Report(wire::report(&slot.spec, run, sequence))).encode_to_vec()
+            wire::message(v1::agent_message::Kind::Report(wire::report(
+                &slot.spec, run, sequence,
+            )))
+            .encode_to_vec()
         });
         if let Some(sequence) = self.appended(appended) {
             self.reports().sent(&slot.spec.name, sequence);
@@ -198,7 +221,9 @@ impl Agent {
     fn appended(&self, result: Result<u64, OutboxError>) -> Option<u64> {
         self.outbox_grew.notify_one();
         self.disk_trouble.store(result.is_err(), Ordering::Relaxed);
-        result.map_err(|error| tracing::warn!(error = crate::config::chain(&error), "outbox")).ok()
+        result
+            .map_err(|error| tracing::warn!(error = crate::config::chain(&error), "outbox"))
+            .ok()
     }
 
     /// Carries out an order, or says what became of it.
@@ -214,15 +239,27 @@ impl Agent {
             started_unix_ms: unix_ms(),
             duration_us: 0,
         };
-        let refuse = |result: &str, reason: String| Outcome { result: result.into(), reason, ..blank.clone() };
+        let refuse = |result: &str, reason: String| Outcome {
+            result: result.into(),
+            reason,
+            ..blank.clone()
+        };
         let slot = self.remediation.try_acquire();
         let begun = match (&slot, locked(&self.orders).knows(&blank.order_id)) {
-            (Err(_), false) => return self.queue_outcome(&refuse("busy", "another fix is running on this node".into())),
+            (Err(_), false) => {
+                return self.queue_outcome(&refuse(
+                    "busy",
+                    "another fix is running on this node".into(),
+                ));
+            }
             _ => locked(&self.orders).begin(order.term, blank.clone()),
         };
         match begun {
             Err(error) => {
-                let reason = format!("the order cannot be recorded, so it is not begun: {}", crate::config::chain(&error));
+                let reason = format!(
+                    "the order cannot be recorded, so it is not begun: {}",
+                    crate::config::chain(&error)
+                );
                 self.queue_outcome(&refuse("refused", reason));
             }
             Ok(Begin::Known(outcome)) => self.queue_outcome(&outcome),
@@ -232,11 +269,21 @@ impl Agent {
                 self.queue_outcome(&refuse("stale-term", reason));
             }
             Ok(Begin::Run) => {
-                tracing::info!(order = blank.order_id, plugin = blank.plugin, fix = blank.fix, reason = order.reason, "fix ordered");
-                let deadline = received + Duration::from_millis(order.deadline_ms).min(ORDER_DEADLINE_MAX);
+                tracing::info!(
+                    order = blank.order_id,
+                    plugin = blank.plugin,
+                    fix = blank.fix,
+                    reason = order.reason,
+                    "fix ordered"
+                );
+                let deadline =
+                    received + Duration::from_millis(order.deadline_ms).min(ORDER_DEADLINE_MAX);
                 let outcome = self.fix(blank, deadline).await;
                 if let Err(error) = locked(&self.orders).finish(outcome.clone()) {
-                    tracing::warn!(error = crate::config::chain(&error), "an outcome is not on record");
+                    tracing::warn!(
+                        error = crate::config::chain(&error),
+                        "an outcome is not on record"
+                    );
                 }
                 self.queue_outcome(&outcome);
             }
@@ -248,25 +295,46 @@ impl Agent {
         let slot = self.plugins.get(&blank.plugin);
         let run = match &slot {
             Some(slot) => slot.fix(&blank.fix, deadline).await,
-            None => FixRun::new("refused", format!("no plugin `{}` is assigned to this node", blank.plugin)),
+            None => FixRun::new(
+                "refused",
+                format!("no plugin `{}` is assigned to this node", blank.plugin),
+            ),
         };
         if let Some(slot) = slot {
             slot.poke.notify_one();
         }
-        tracing::info!(plugin = blank.plugin, fix = blank.fix, result = run.result, reason = run.reason, "fix ended");
+        tracing::info!(
+            plugin = blank.plugin,
+            fix = blank.fix,
+            result = run.result,
+            reason = run.reason,
+            "fix ended"
+        );
         self.metrics.fixed(&run.result);
         let duration_us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-        Outcome { result: run.result, reason: run.reason, steps: run.steps, duration_us, ..blank }
+        Outcome {
+            result: run.result,
+            reason: run.reason,
+            steps: run.steps,
+            duration_us,
+            ..blank
+        }
     }
 
     fn queue_outcome(&self, outcome: &Outcome) {
         let appended = self.outbox().append(Kind::Durable, |sequence| {
-            wire::message(v1::agent_message::Kind::FixOutcome(wire::outcome(outcome, sequence))).encode_to_vec()
+            wire::message(v1::agent_message::Kind::FixOutcome(wire::outcome(
+                outcome, sequence,
+            )))
+            .encode_to_vec()
         });
         if self.appended(appended).is_some()
             && let Err(error) = locked(&self.orders).queued(&outcome.order_id)
         {
-            tracing::warn!(error = crate::config::chain(&error), "an outcome may be sent twice");
+            tracing::warn!(
+                error = crate::config::chain(&error),
+                "an outcome may be sent twice"
+            );
         }
     }
 
@@ -275,19 +343,33 @@ impl Agent {
         let now = Instant::now();
         let wanted = {
             let reports = self.reports();
-            let names = |rung: &crate::autonomy::Rung| reports.names_remedy(&rung.plugin, &rung.fix, now);
+            let names =
+                |rung: &crate::autonomy::Rung| reports.names_remedy(&rung.plugin, &rung.fix, now);
             self.autonomy().next(self.uptime(), names).cloned()
         };
-        let (Ok(rung), Ok(_slot)) = (wanted, self.remediation.try_acquire()) else { return };
+        let (Ok(rung), Ok(_slot)) = (wanted, self.remediation.try_acquire()) else {
+            return;
+        };
         let used = self.autonomy().used() + 1;
         if let Err(error) = self.save_attempts(used) {
             // Attempts that cannot be counted over a restart are not made.
-            tracing::warn!(error = crate::config::chain(&error), "not acting alone: the attempt cannot be recorded");
+            tracing::warn!(
+                error = crate::config::chain(&error),
+                "not acting alone: the attempt cannot be recorded"
+            );
             return;
         }
         self.autonomy().begin();
-        let why = format!("no controller for longer than delegated, and the plugin's own finding names {}", rung.fix);
-        tracing::warn!(plugin = rung.plugin, fix = rung.fix, attempt = used, "acting alone");
+        let why = format!(
+            "no controller for longer than delegated, and the plugin's own finding names {}",
+            rung.fix
+        );
+        tracing::warn!(
+            plugin = rung.plugin,
+            fix = rung.fix,
+            attempt = used,
+            "acting alone"
+        );
         let blank = Outcome {
             order_id: format!("autonomous-{}-{used}", self.boot_id),
             plugin: rung.plugin,
@@ -301,7 +383,11 @@ impl Agent {
         let outcome = self.fix(blank, Instant::now() + AUTONOMOUS_DEADLINE).await;
         self.autonomy().end(self.uptime());
         let appended = self.outbox().append(Kind::Durable, |sequence| {
-            let action = v1::AutonomousAction { sequence, outcome: Some(wire::outcome(&outcome, sequence)), why };
+            let action = v1::AutonomousAction {
+                sequence,
+                outcome: Some(wire::outcome(&outcome, sequence)),
+                why,
+            };
             wire::message(v1::agent_message::Kind::Autonomous(action)).encode_to_vec()
         });
         self.appended(appended);
@@ -309,7 +395,10 @@ impl Agent {
 
     /// Records how many attempts of our own this absence has seen.
     pub fn save_attempts(&self, used: u32) -> Result<(), DiskError> {
-        disk::write_atomic(&self.config.state_dir.join("autonomy"), used.to_string().as_bytes())
+        disk::write_atomic(
+            &self.config.state_dir.join("autonomy"),
+            used.to_string().as_bytes(),
+        )
     }
 
     /// Forgets results of plugins that are gone, and wakes the schedule.
@@ -324,7 +413,10 @@ impl Agent {
     pub fn believed(&self) -> Vec<(String, Result<Vec<iaso_host::types::Finding>, PluginFault>)> {
         let now = Instant::now();
         let reports = self.reports();
-        reports.iter().map(|(name, latest)| (name.to_owned(), latest.believed(now).map_err(Clone::clone))).collect()
+        reports
+            .iter()
+            .map(|(name, latest)| (name.to_owned(), latest.believed(now).map_err(Clone::clone)))
+            .collect()
     }
 
     /// Where compiled plugins are kept.

@@ -10,9 +10,9 @@
 use std::time::Duration;
 
 /// Wait before the second attempt; doubles after each.
-pub const BACKOFF_FIRST: Duration = Duration::from_secs(60);
+pub const BACKOFF_FIRST: Duration = Duration::from_mins(1);
 /// Longest wait between two attempts.
-pub const BACKOFF_MAX: Duration = Duration::from_secs(1800);
+pub const BACKOFF_MAX: Duration = Duration::from_mins(30);
 
 /// What the controller allows while it is away.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,7 +40,10 @@ impl Rung {
     pub fn parse(text: &str) -> Option<Self> {
         let (plugin, fix) = text.split_once('/')?;
         let named = !plugin.is_empty() && !fix.is_empty() && !fix.contains('/');
-        named.then(|| Self { plugin: plugin.into(), fix: fix.into() })
+        named.then(|| Self {
+            plugin: plugin.into(),
+            fix: fix.into(),
+        })
     }
 }
 
@@ -85,7 +88,13 @@ impl Autonomy {
     pub fn new(now: Duration, delegation: Delegation, used: u32) -> Self {
         // The wait after an attempt is kept over a restart by taking the start for the time of the last one.
         let last = (used > 0).then_some(now);
-        Self { delegation, away_since: Some(now), used, last, busy: false }
+        Self {
+            delegation,
+            away_since: Some(now),
+            used,
+            last,
+            busy: false,
+        }
     }
 
     /// The controller is there and has said what it delegates.
@@ -119,7 +128,9 @@ impl Autonomy {
         }
         let away = now.saturating_sub(since);
         if away <= after {
-            return Err(Waiting::Away { left: after.saturating_sub(away) });
+            return Err(Waiting::Away {
+                left: after.saturating_sub(away),
+            });
         }
         if self.used >= self.delegation.attempts {
             return Err(Waiting::Spent);
@@ -127,7 +138,11 @@ impl Autonomy {
         if let Some(left) = self.backoff_left(now) {
             return Err(Waiting::Backoff { left });
         }
-        self.delegation.rungs.iter().find(|rung| is_remedy(rung)).ok_or(Waiting::NoRemedy)
+        self.delegation
+            .rungs
+            .iter()
+            .find(|rung| is_remedy(rung))
+            .ok_or(Waiting::NoRemedy)
     }
 
     /// An attempt begins. To be recorded on disk before anything is done.
@@ -145,7 +160,9 @@ impl Autonomy {
     fn backoff_left(&self, now: Duration) -> Option<Duration> {
         let last = self.last?;
         let doublings = self.used.saturating_sub(1).min(16);
-        let wait = BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX);
+        let wait = BACKOFF_FIRST
+            .saturating_mul(1 << doublings)
+            .min(BACKOFF_MAX);
         let left = wait.saturating_sub(now.saturating_sub(last));
         (!left.is_zero()).then_some(left)
     }
@@ -157,11 +174,15 @@ mod tests {
 
     use super::*;
 
-    const AFTER: Duration = Duration::from_secs(300);
+    const AFTER: Duration = Duration::from_mins(5);
 
     fn delegation() -> Delegation {
         let rungs = vec![Rung::parse("k3s-agent/restart").expect("a rung")];
-        Delegation { after: Some(AFTER), rungs, attempts: 2 }
+        Delegation {
+            after: Some(AFTER),
+            rungs,
+            attempts: 2,
+        }
     }
 
     fn secs(secs: u64) -> Duration {
@@ -171,12 +192,23 @@ mod tests {
     #[test]
     fn a_delegated_remedy_is_tried_twice_with_a_wait_between_and_never_again() {
         let mut agent = Autonomy::new(secs(0), delegation(), 0);
-        assert_eq!(agent.next(secs(300), |_| true), Err(Waiting::Away { left: Duration::ZERO }));
-        assert_eq!(agent.next(secs(301), |_| true).map(|rung| rung.fix.clone()), Ok("restart".into()));
+        assert_eq!(
+            agent.next(secs(300), |_| true),
+            Err(Waiting::Away {
+                left: Duration::ZERO
+            })
+        );
+        assert_eq!(
+            agent.next(secs(301), |_| true).map(|rung| rung.fix.clone()),
+            Ok("restart".into())
+        );
         agent.begin();
         assert_eq!(agent.next(secs(302), |_| true), Err(Waiting::Busy));
         agent.end(secs(310));
-        assert_eq!(agent.next(secs(311), |_| true), Err(Waiting::Backoff { left: secs(59) }));
+        assert_eq!(
+            agent.next(secs(311), |_| true),
+            Err(Waiting::Backoff { left: secs(59) })
+        );
         assert!(agent.next(secs(370), |_| true).is_ok());
         agent.begin();
         agent.end(secs(380));
@@ -191,7 +223,12 @@ mod tests {
         assert_eq!(agent.next(secs(9_001), |_| true), Err(Waiting::Connected));
         agent.disconnected(secs(10_000));
         agent.disconnected(secs(10_200));
-        assert_eq!(agent.next(secs(10_301), |_| true).map(|rung| rung.plugin.clone()), Ok("k3s-agent".into()));
+        assert_eq!(
+            agent
+                .next(secs(10_301), |_| true)
+                .map(|rung| rung.plugin.clone()),
+            Ok("k3s-agent".into())
+        );
     }
 
     #[test]
@@ -203,7 +240,10 @@ mod tests {
     #[test]
     fn without_a_delegation_nothing_is_ever_done() {
         let agent = Autonomy::new(secs(0), Delegation::default(), 0);
-        assert_eq!(agent.next(secs(90_000), |_| true), Err(Waiting::NotDelegated));
+        assert_eq!(
+            agent.next(secs(90_000), |_| true),
+            Err(Waiting::NotDelegated)
+        );
     }
 
     #[test]

@@ -15,8 +15,8 @@ use async_trait::async_trait;
 use iaso_host::{
     CallContext, CapError, Capabilities, DnsCall, HttpCall, Job, PingCall,
     types::{
-        Chunk, ConnectOutcome, Disk, DnsAnswer, Endpoint, Facts, HttpResponse, JournalLine, Link, PingOutcome, Pod, Route,
-        ScriptOutcome, Service, Stat, Unit,
+        Chunk, ConnectOutcome, Disk, DnsAnswer, Endpoint, Facts, HttpResponse, JournalLine, Link,
+        PingOutcome, Pod, Route, ScriptOutcome, Service, Stat, Unit,
     },
 };
 
@@ -56,7 +56,11 @@ impl HostCapabilities {
     pub fn new(config: &Config, peers: Peers) -> Self {
         let blocking = blocking::Threads::new();
         Self {
-            host: host::Host::new(config.node.clone(), config.resolv_conf.clone(), blocking.clone()),
+            host: host::Host::new(
+                config.node.clone(),
+                config.resolv_conf.clone(),
+                blocking.clone(),
+            ),
             systemd: systemd::Systemd::new(config.dbus_address.clone()),
             journal: journal::Journal::new(config.journalctl.clone()),
             scripts: scripts::Scripts::new(config.scripts.clone()),
@@ -76,7 +80,12 @@ impl HostCapabilities {
 
 #[async_trait]
 impl Capabilities for HostCapabilities {
-    async fn tcp_connect(&self, _: &CallContext, to: SocketAddr, timeout: Duration) -> Result<ConnectOutcome, CapError> {
+    async fn tcp_connect(
+        &self,
+        _: &CallContext,
+        to: SocketAddr,
+        timeout: Duration,
+    ) -> Result<ConnectOutcome, CapError> {
         Ok(net::tcp_connect(to, timeout).await)
     }
 
@@ -84,7 +93,12 @@ impl Capabilities for HostCapabilities {
         icmp::ping(&call).await
     }
 
-    async fn unix_connect(&self, _: &CallContext, path: &Path, timeout: Duration) -> Result<ConnectOutcome, CapError> {
+    async fn unix_connect(
+        &self,
+        _: &CallContext,
+        path: &Path,
+        timeout: Duration,
+    ) -> Result<ConnectOutcome, CapError> {
         net::unix_connect(path, timeout).await
     }
 
@@ -107,14 +121,27 @@ impl Capabilities for HostCapabilities {
         max_lines: u32,
         max_age: Duration,
     ) -> Result<Vec<JournalLine>, CapError> {
-        self.journal.read(unit, max_lines, max_age, cx.remaining()).await
+        self.journal
+            .read(unit, max_lines, max_age, cx.remaining())
+            .await
     }
 
-    async fn service_job(&self, _: &CallContext, unit: &str, job: Job, timeout: Duration) -> Result<String, CapError> {
+    async fn service_job(
+        &self,
+        _: &CallContext,
+        unit: &str,
+        job: Job,
+        timeout: Duration,
+    ) -> Result<String, CapError> {
         self.systemd.job(unit, job, timeout).await
     }
 
-    async fn script_run(&self, _: &CallContext, name: &str, timeout: Duration) -> Result<ScriptOutcome, CapError> {
+    async fn script_run(
+        &self,
+        _: &CallContext,
+        name: &str,
+        timeout: Duration,
+    ) -> Result<ScriptOutcome, CapError> {
         self.scripts.run(name, timeout).await
     }
 
@@ -139,32 +166,73 @@ impl Capabilities for HostCapabilities {
     }
 
     async fn host_peers(&self, _: &CallContext) -> Result<Vec<(String, String)>, CapError> {
-        Ok(self.peers.read().map(|peers| peers.clone()).unwrap_or_default())
+        Ok(self
+            .peers
+            .read()
+            .map(|peers| peers.clone())
+            .unwrap_or_default())
     }
 
     async fn file_stat(&self, cx: &CallContext, path: &Path) -> Result<Stat, CapError> {
         let path = path.to_owned();
-        self.blocking.run(cx.remaining(), move || files::stat(&path)).await?
+        self.blocking
+            .run(cx.remaining(), move || files::stat(&path))
+            .await?
     }
 
-    async fn file_read(&self, cx: &CallContext, path: &Path, offset: u64, max_bytes: u32) -> Result<Chunk, CapError> {
+    async fn file_read(
+        &self,
+        cx: &CallContext,
+        path: &Path,
+        offset: u64,
+        max_bytes: u32,
+    ) -> Result<Chunk, CapError> {
         let path = path.to_owned();
-        self.blocking.run(cx.remaining(), move || files::read(&path, offset, max_bytes)).await?
+        self.blocking
+            .run(cx.remaining(), move || {
+                files::read(&path, offset, max_bytes)
+            })
+            .await?
     }
 
-    async fn kube_pods_here(&self, cx: &CallContext, namespace: &str, selector: &str) -> Result<Vec<Pod>, CapError> {
-        self.kube.pods_here(namespace, selector, cx.remaining()).await
+    async fn kube_pods_here(
+        &self,
+        cx: &CallContext,
+        namespace: &str,
+        selector: &str,
+    ) -> Result<Vec<Pod>, CapError> {
+        self.kube
+            .pods_here(namespace, selector, cx.remaining())
+            .await
     }
 
-    async fn kube_delete_pod(&self, cx: &CallContext, namespace: &str, name: &str, uid: &str) -> Result<(), CapError> {
-        self.kube.delete_pod(namespace, name, uid, cx.remaining()).await
+    async fn kube_delete_pod(
+        &self,
+        cx: &CallContext,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+    ) -> Result<(), CapError> {
+        self.kube
+            .delete_pod(namespace, name, uid, cx.remaining())
+            .await
     }
 
-    async fn kube_get_service(&self, cx: &CallContext, namespace: &str, name: &str) -> Result<Service, CapError> {
+    async fn kube_get_service(
+        &self,
+        cx: &CallContext,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Service, CapError> {
         self.kube.service(namespace, name, cx.remaining()).await
     }
 
-    async fn kube_get_endpoints(&self, cx: &CallContext, namespace: &str, name: &str) -> Result<Vec<Endpoint>, CapError> {
+    async fn kube_get_endpoints(
+        &self,
+        cx: &CallContext,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Vec<Endpoint>, CapError> {
         self.kube.endpoints(namespace, name, cx.remaining()).await
     }
 
@@ -178,6 +246,10 @@ impl Capabilities for HostCapabilities {
 }
 
 /// An operating system error as a plugin may see it.
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the operating system has more kinds of error than matter here"
+)]
 pub(crate) fn os_error(what: &str, error: &std::io::Error) -> CapError {
     match error.kind() {
         std::io::ErrorKind::NotFound => CapError::Unavailable(format!("{what} is not there")),

@@ -99,7 +99,10 @@ pub struct SessionConfig {
 
 impl Default for SessionConfig {
     fn default() -> Self {
-        Self { reconnect_max_ms: 30_000, connect_timeout_ms: 5_000 }
+        Self {
+            reconnect_max_ms: 30_000,
+            connect_timeout_ms: 5_000,
+        }
     }
 }
 
@@ -164,6 +167,10 @@ pub struct Overrides {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[allow(
+    clippy::struct_field_names,
+    reason = "the names are the keys in the file"
+)]
 struct File {
     node: Option<String>,
     controller: Option<String>,
@@ -195,18 +202,38 @@ impl Config {
         let place = check::Place { text, path };
         check::file(&file, &place, flags)?;
         Ok(Self {
-            node: flags.node.clone().or(file.node).unwrap_or_else(crate::cap::host::hostname),
+            node: flags
+                .node
+                .clone()
+                .or(file.node)
+                .unwrap_or_else(crate::cap::host::hostname),
             controller: flags.controller.clone().or(file.controller),
             token_file: flags.token_file.clone().or(file.token_file),
-            state_dir: flags.state_dir.clone().or(file.state_dir).unwrap_or_else(|| "/var/lib/iaso".into()),
-            status_listen: place.listen("status_listen", file.status_listen.as_deref(), flags.insecure)?,
+            state_dir: flags
+                .state_dir
+                .clone()
+                .or(file.state_dir)
+                .unwrap_or_else(|| "/var/lib/iaso".into()),
+            status_listen: place.listen(
+                "status_listen",
+                file.status_listen.as_deref(),
+                flags.insecure,
+            )?,
             probe_advertise: file.probe_advertise.or_else(|| file.probe_listen.clone()),
-            probe_listen: place.listen("probe_listen", file.probe_listen.as_deref(), flags.insecure)?,
+            probe_listen: place.listen(
+                "probe_listen",
+                file.probe_listen.as_deref(),
+                flags.insecure,
+            )?,
             dbus_address: file.dbus_address,
-            journalctl: file.journalctl.unwrap_or_else(|| "/usr/bin/journalctl".into()),
+            journalctl: file
+                .journalctl
+                .unwrap_or_else(|| "/usr/bin/journalctl".into()),
             kubeconfig: file.kubeconfig,
             compiler: file.compiler,
-            resolv_conf: file.resolv_conf.unwrap_or_else(|| "/etc/resolv.conf".into()),
+            resolv_conf: file
+                .resolv_conf
+                .unwrap_or_else(|| "/etc/resolv.conf".into()),
             scripts: file.scripts,
             plugins: file.plugins,
             session: file.session,
@@ -215,11 +242,22 @@ impl Config {
 
     /// The bearer token, without the line's end. None: no token file is configured.
     pub fn token(&self) -> Result<Option<String>, ConfigError> {
-        let Some(path) = &self.token_file else { return Ok(None) };
-        let read = |why: String| ConfigError::Read { path: path.clone(), why };
-        let content = crate::disk::read_bounded(path, TOKEN_BYTES_MAX).map_err(|error| read(chain(&error)))?;
-        let content = content.ok_or_else(|| read("there is no such file: copy agent.token from the controller's data_dir".into()))?;
-        let token = String::from_utf8(content).map_err(|_| read("it is not text".into()))?.trim().to_owned();
+        let Some(path) = &self.token_file else {
+            return Ok(None);
+        };
+        let read = |why: String| ConfigError::Read {
+            path: path.clone(),
+            why,
+        };
+        let content = crate::disk::read_bounded(path, TOKEN_BYTES_MAX)
+            .map_err(|error| read(chain(&error)))?;
+        let content = content.ok_or_else(|| {
+            read("there is no such file: copy agent.token from the controller's data_dir".into())
+        })?;
+        let token = String::from_utf8(content)
+            .map_err(|_| read("it is not text".into()))?
+            .trim()
+            .to_owned();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(read("it must hold one token on one line".into()));
         }
@@ -235,9 +273,14 @@ pub fn is_plugin_name(name: &str) -> bool {
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    let told = |why: String| ConfigError::Read { path: path.to_owned(), why };
-    let content = crate::disk::read_bounded(path, FILE_BYTES_MAX).map_err(|error| told(chain(&error)))?;
-    let content = content.ok_or_else(|| told("there is no such file; `iaso-agent run --once` needs none".into()))?;
+    let told = |why: String| ConfigError::Read {
+        path: path.to_owned(),
+        why,
+    };
+    let content =
+        crate::disk::read_bounded(path, FILE_BYTES_MAX).map_err(|error| told(chain(&error)))?;
+    let content = content
+        .ok_or_else(|| told("there is no such file; `iaso-agent run --once` needs none".into()))?;
     String::from_utf8(content).map_err(|_| told("it is not UTF-8 text".into()))
 }
 
@@ -253,9 +296,16 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn syntax(text: &str, path: &Path, error: &toml::de::Error) -> ConfigError {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let before = error
+        .span()
+        .and_then(|span| text.get(..span.start))
+        .unwrap_or_default();
     let line = before.matches('\n').count() + 1;
-    ConfigError::Syntax { path: path.to_owned(), line, message: error.message().to_owned() }
+    ConfigError::Syntax {
+        path: path.to_owned(),
+        line,
+        message: error.message().to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -37,8 +37,13 @@ pub enum DiskError {
 
 impl DiskError {
     /// Wraps an operating system error with what was being done.
+    #[must_use]
     pub fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io { operation, path: path.to_owned(), source }
+        Self::Io {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
     }
 }
 
@@ -49,14 +54,23 @@ pub fn private_dir(path: &Path) -> Result<(), DiskError> {
         .mode(0o700)
         .create(path)
         .map_err(|source| DiskError::io("create directory", path, source))?;
-    let meta = fs::symlink_metadata(path).map_err(|source| DiskError::io("look at", path, source))?;
-    let refuse = |what: String| Err(DiskError::NotPrivate { path: path.to_owned(), what });
+    let meta =
+        fs::symlink_metadata(path).map_err(|source| DiskError::io("look at", path, source))?;
+    let refuse = |what: String| {
+        Err(DiskError::NotPrivate {
+            path: path.to_owned(),
+            what,
+        })
+    };
     if !meta.is_dir() {
         return refuse("it is not a directory".into());
     }
     let me = nix::unistd::geteuid().as_raw();
     if meta.uid() != me {
-        return refuse(format!("it belongs to user {}, the agent runs as {me}", meta.uid()));
+        return refuse(format!(
+            "it belongs to user {}, the agent runs as {me}",
+            meta.uid()
+        ));
     }
     if meta.mode() & 0o077 != 0 {
         return refuse(format!("its mode is {:04o}", meta.mode() & 0o7777));
@@ -85,7 +99,9 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), DiskError> {
 
 /// Makes a rename or creation in the directory of `path` durable.
 pub fn sync_parent(path: &Path) -> Result<(), DiskError> {
-    let Some(parent) = path.parent() else { return Ok(()) };
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
     File::open(parent)
         .and_then(|directory| directory.sync_all())
         .map_err(|source| DiskError::io("sync directory", parent, source))
@@ -104,7 +120,10 @@ pub fn read_bounded(path: &Path, max: u64) -> Result<Option<Vec<u8>>, DiskError>
         .read_to_end(&mut content)
         .map_err(|source| DiskError::io("read", path, source))?;
     if content.len() as u64 > max {
-        let source = io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {max} bytes"));
+        let source = io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("larger than {max} bytes"),
+        );
         return Err(DiskError::io("read", path, source));
     }
     Ok(Some(content))
@@ -122,7 +141,9 @@ mod tests {
         let open = root.path().join("open");
         private_dir(&open).expect("a new directory is private");
         fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).expect("chmod");
-        let text = private_dir(&open).expect_err("0755 is not private").to_string();
+        let text = private_dir(&open)
+            .expect_err("0755 is not private")
+            .to_string();
         assert!(text.contains("0755") && text.contains("0700"), "{text}");
     }
 
@@ -131,7 +152,10 @@ mod tests {
         let root = tempfile::tempdir().expect("temporary directory");
         let link = root.path().join("link");
         std::os::unix::fs::symlink(root.path(), &link).expect("symlink");
-        assert!(matches!(private_dir(&link), Err(DiskError::NotPrivate { .. })));
+        assert!(matches!(
+            private_dir(&link),
+            Err(DiskError::NotPrivate { .. })
+        ));
     }
 
     #[test]
@@ -140,7 +164,10 @@ mod tests {
         let path = root.path().join("f");
         assert_eq!(read_bounded(&path, 3).expect("missing is fine"), None);
         write_atomic(&path, b"abcd").expect("write");
-        assert_eq!(read_bounded(&path, 4).expect("fits"), Some(b"abcd".to_vec()));
+        assert_eq!(
+            read_bounded(&path, 4).expect("fits"),
+            Some(b"abcd".to_vec())
+        );
         assert!(read_bounded(&path, 3).is_err());
     }
 }

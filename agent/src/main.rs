@@ -68,8 +68,12 @@ struct Run {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let quiet = matches!(&cli.command, Command::Run(run) if run.once);
-    let level = EnvFilter::try_from_env("IASO_LOG").unwrap_or_else(|_| EnvFilter::new(if quiet { "error" } else { "info" }));
-    tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).init();
+    let level = EnvFilter::try_from_env("IASO_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(if quiet { "error" } else { "info" }));
+    tracing_subscriber::fmt()
+        .with_env_filter(level)
+        .with_writer(std::io::stderr)
+        .init();
     match execute(cli.command).await {
         Ok(code) => code,
         Err(error) => {
@@ -82,12 +86,20 @@ async fn main() -> ExitCode {
 async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::CheckConfig { config, insecure } => {
-            let checked = Config::load(Some(&config), &Overrides { insecure, ..Overrides::default() })?;
+            let checked = Config::load(
+                Some(&config),
+                &Overrides {
+                    insecure,
+                    ..Overrides::default()
+                },
+            )?;
             println!("{}: good (node {})", config.display(), checked.node);
             Ok(ExitCode::SUCCESS)
         }
         Command::Run(run) => {
-            let state_dir = run.state_dir.or_else(|| (run.once && run.config.is_none()).then(once_dir));
+            let state_dir = run
+                .state_dir
+                .or_else(|| (run.once && run.config.is_none()).then(once_dir));
             let flags = Overrides {
                 node: run.node,
                 controller: run.controller,
@@ -97,7 +109,9 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             };
             let config = Config::load(run.config.as_deref(), &flags)?;
             if run.once {
-                return Ok(ExitCode::from(once::run(&config, run.plugins.as_deref(), run.format).await?));
+                return Ok(ExitCode::from(
+                    once::run(&config, run.plugins.as_deref(), run.format).await?,
+                ));
             }
             service::run(config).await?;
             Ok(ExitCode::SUCCESS)
@@ -108,6 +122,10 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
 /// A look needs a place for compiled plugins, and may be taken by anybody: the user's own cache directory.
 fn once_dir() -> PathBuf {
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home);
-    cache.unwrap_or_else(std::env::temp_dir).join(format!("iaso-{}", nix::unistd::geteuid()))
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or(home);
+    cache
+        .unwrap_or_else(std::env::temp_dir)
+        .join(format!("iaso-{}", nix::unistd::geteuid()))
 }

@@ -37,33 +37,92 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("iaso_agent");
-        let (runs, seconds) = (Family::<Labels, Counter>::default(), Family::<Labels, Gauge<f64, AtomicU64>>::default());
-        let (findings, fixes) = (Family::<Labels, Gauge>::default(), Family::<Labels, Counter>::default());
-        let (sessions, connected, outbox) = (Counter::default(), Gauge::default(), Gauge::default());
+        let (runs, seconds) = (
+            Family::<Labels, Counter>::default(),
+            Family::<Labels, Gauge<f64, AtomicU64>>::default(),
+        );
+        let (findings, fixes) = (
+            Family::<Labels, Gauge>::default(),
+            Family::<Labels, Counter>::default(),
+        );
+        let (sessions, connected, outbox) =
+            (Counter::default(), Gauge::default(), Gauge::default());
         let (dropped, abandoned) = (Gauge::default(), Gauge::default());
-        registry.register("plugin_runs", "Checks run, by plugin and result", runs.clone());
-        registry.register("plugin_run_seconds", "Duration of each plugin's last check", seconds.clone());
-        registry.register("findings", "Findings of each plugin's last check, by severity", findings.clone());
+        registry.register(
+            "plugin_runs",
+            "Checks run, by plugin and result",
+            runs.clone(),
+        );
+        registry.register(
+            "plugin_run_seconds",
+            "Duration of each plugin's last check",
+            seconds.clone(),
+        );
+        registry.register(
+            "findings",
+            "Findings of each plugin's last check, by severity",
+            findings.clone(),
+        );
         registry.register("fixes", "Fixes, by result", fixes.clone());
-        registry.register("sessions", "Sessions opened with the controller", sessions.clone());
-        registry.register("connected", "1 while a session with the controller is open", connected.clone());
-        registry.register("outbox_entries", "Entries that the controller has not acknowledged", outbox.clone());
-        registry.register("outbox_dropped", "Samples dropped from the outbox since the start", dropped.clone());
-        registry.register("abandoned_threads", "Threads that a hung system call holds", abandoned.clone());
-        Self { registry, runs, seconds, findings, fixes, sessions, connected, outbox, dropped, abandoned }
+        registry.register(
+            "sessions",
+            "Sessions opened with the controller",
+            sessions.clone(),
+        );
+        registry.register(
+            "connected",
+            "1 while a session with the controller is open",
+            connected.clone(),
+        );
+        registry.register(
+            "outbox_entries",
+            "Entries that the controller has not acknowledged",
+            outbox.clone(),
+        );
+        registry.register(
+            "outbox_dropped",
+            "Samples dropped from the outbox since the start",
+            dropped.clone(),
+        );
+        registry.register(
+            "abandoned_threads",
+            "Threads that a hung system call holds",
+            abandoned.clone(),
+        );
+        Self {
+            registry,
+            runs,
+            seconds,
+            findings,
+            fixes,
+            sessions,
+            connected,
+            outbox,
+            dropped,
+            abandoned,
+        }
     }
 
     /// A check ended.
     pub fn ran(&self, plugin: &str, run: &CheckRun) {
-        let result = run.outcome.as_ref().map_or_else(|fault| fault.class.as_str(), |_| "ok");
+        let result = run
+            .outcome
+            .as_ref()
+            .map_or_else(|fault| fault.class.as_str(), |_| "ok");
         let name = ("plugin".to_owned(), plugin.to_owned());
-        self.runs.get_or_create(&vec![name.clone(), ("result".into(), result.into())]).inc();
-        self.seconds.get_or_create(&vec![name]).set(run.duration.as_secs_f64());
+        self.runs
+            .get_or_create(&vec![name.clone(), ("result".into(), result.into())])
+            .inc();
+        self.seconds
+            .get_or_create(&vec![name])
+            .set(run.duration.as_secs_f64());
     }
 
     /// A fix ended.
     pub fn fixed(&self, result: &str) {
-        self.fixes.get_or_create(&vec![("result".into(), result.into())]).inc();
+        self.fixes
+            .get_or_create(&vec![("result".into(), result.into())])
+            .inc();
     }
 
     /// A session opened.
@@ -82,11 +141,15 @@ impl Metrics {
         self.outbox.set(i64::try_from(owed).unwrap_or(i64::MAX));
         self.dropped.set(i64::try_from(dropped).unwrap_or(i64::MAX));
         let abandoned = agent.plugins.capabilities().abandoned_threads();
-        self.abandoned.set(i64::try_from(abandoned).unwrap_or(i64::MAX));
+        self.abandoned
+            .set(i64::try_from(abandoned).unwrap_or(i64::MAX));
         self.findings.clear();
         for (plugin, believed) in agent.believed() {
             for finding in believed.unwrap_or_default() {
-                let labels = vec![("plugin".into(), plugin.clone()), ("severity".into(), finding.severity)];
+                let labels = vec![
+                    ("plugin".into(), plugin.clone()),
+                    ("severity".into(), finding.severity),
+                ];
                 self.findings.get_or_create(&labels).inc();
             }
         }

@@ -4,15 +4,21 @@
 
 use std::{
     env, io,
-    os::{linux::net::SocketAddrExt as _, unix::net::{SocketAddr, UnixDatagram}},
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr, UnixDatagram},
+    },
     time::Duration,
 };
 
 /// Sends one state, such as `READY=1`.
 pub fn send(state: &str) {
-    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
     let path = path.to_string_lossy();
-    let sent = address(&path).and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
+    let sent = address(&path)
+        .and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
     if let Err(error) = sent {
         tracing::debug!(%error, "systemd was not told {state}");
     }
@@ -34,7 +40,9 @@ pub fn watchdog_interval() -> Option<Duration> {
 
 /// Keeps the watchdog quiet for as long as the runtime gives this task its turn.
 pub async fn watch() {
-    let Some(interval) = watchdog_interval() else { return };
+    let Some(interval) = watchdog_interval() else {
+        return;
+    };
     loop {
         send("WATCHDOG=1");
         tokio::time::sleep(interval).await;

@@ -52,7 +52,9 @@ pub enum Format {
 #[derive(Debug, thiserror::Error)]
 pub enum OnceError {
     /// No plugin files.
-    #[error("no plugins found in {looked}; build them with `cargo xtask plugins`, or name their directory with --plugins DIR")]
+    #[error(
+        "no plugins found in {looked}; build them with `cargo xtask plugins`, or name their directory with --plugins DIR"
+    )]
     NoPlugins {
         /// Where.
         looked: String,
@@ -69,12 +71,28 @@ pub enum OnceError {
 type Row = (String, CheckRun);
 
 /// Runs every plugin once, prints, and gives the exit code: 0 all well, 1 something found, 2 could not look.
-pub async fn run(config: &Config, directory: Option<&Path>, format: Format) -> Result<u8, OnceError> {
-    let wanted = if config.plugins.is_empty() { shipped(directory)? } else { config.plugins.clone() };
-    let plugins = Arc::new(Plugins::new(HostCapabilities::new(config, Peers::default()))?);
+pub async fn run(
+    config: &Config,
+    directory: Option<&Path>,
+    format: Format,
+) -> Result<u8, OnceError> {
+    let wanted = if config.plugins.is_empty() {
+        shipped(directory)?
+    } else {
+        config.plugins.clone()
+    };
+    let plugins = Arc::new(Plugins::new(HostCapabilities::new(
+        config,
+        Peers::default(),
+    ))?);
     let cache = crate::agent::cache_dir(&config.state_dir);
     let program = compile::compiler(config.compiler.as_deref());
-    let rows = join_all(wanted.into_iter().map(|plugin| one(&plugins, plugin, &cache, &program))).await;
+    let rows = join_all(
+        wanted
+            .into_iter()
+            .map(|plugin| one(&plugins, plugin, &cache, &program)),
+    )
+    .await;
     match format {
         Format::Table => println!("{}", table(&rows, std::io::stdout().is_terminal())),
         Format::Json => println!("{:#}", to_json(&config.node, &rows)),
@@ -83,7 +101,12 @@ pub async fn run(config: &Config, directory: Option<&Path>, format: Format) -> R
 }
 
 /// Compiles and installs the plugins of a standalone configuration; those that cannot be had are installed with their fault.
-pub async fn install(plugins: &Plugins, plugin: PluginConfig, cache: &Path, program: &Path) -> Arc<Slot> {
+pub async fn install(
+    plugins: &Plugins,
+    plugin: PluginConfig,
+    cache: &Path,
+    program: &Path,
+) -> Arc<Slot> {
     let made = compile::compile(&plugin.path, cache, program).await;
     let mut spec = Spec {
         name: plugin.name,
@@ -92,7 +115,11 @@ pub async fn install(plugins: &Plugins, plugin: PluginConfig, cache: &Path, prog
         compiled: None,
         interval: Duration::from_secs(plugin.interval_secs),
         timeout: Duration::from_millis(plugin.timeout_ms),
-        config: plugin.config.into_iter().map(|(key, value)| (key, plain(value))).collect(),
+        config: plugin
+            .config
+            .into_iter()
+            .map(|(key, value)| (key, plain(value)))
+            .collect(),
         grants: plugin.grants,
     };
     match made {
@@ -102,8 +129,15 @@ pub async fn install(plugins: &Plugins, plugin: PluginConfig, cache: &Path, prog
             plugins.install(spec, &compiled.bytes)
         }
         Err(error) => {
-            let class = if matches!(error, CompileError::Refused(_)) { FaultClass::NotWasm } else { FaultClass::HostError };
-            let fault = PluginFault { class, message: crate::config::chain(&error) };
+            let class = if matches!(error, CompileError::Refused(_)) {
+                FaultClass::NotWasm
+            } else {
+                FaultClass::HostError
+            };
+            let fault = PluginFault {
+                class,
+                message: crate::config::chain(&error),
+            };
             plugins.place(Slot::broken(spec, fault))
         }
     }
@@ -128,13 +162,21 @@ fn plain(value: toml::Value) -> String {
 }
 
 fn shipped(directory: Option<&Path>) -> Result<Vec<PluginConfig>, OnceError> {
-    let grants: Grants = toml::from_str(DEFAULT_GRANTS).map_err(|error| OnceError::Grants(error.to_string()))?;
+    let grants: Grants =
+        toml::from_str(DEFAULT_GRANTS).map_err(|error| OnceError::Grants(error.to_string()))?;
     let places = directory.map_or_else(places, |directory| vec![directory.to_owned()]);
     let file = |place: &Path, name: &str| place.join(format!("{name}.wasm"));
-    let place = places.iter().find(|place| SHIPPED.iter().any(|name| file(place, name).is_file()));
+    let place = places
+        .iter()
+        .find(|place| SHIPPED.iter().any(|name| file(place, name).is_file()));
     let Some(place) = place else {
-        let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
-        return Err(OnceError::NoPlugins { looked: looked.join(", ") });
+        let looked: Vec<String> = places
+            .iter()
+            .map(|place| place.display().to_string())
+            .collect();
+        return Err(OnceError::NoPlugins {
+            looked: looked.join(", "),
+        });
     };
     let there = SHIPPED.iter().filter(|name| file(place, name).is_file());
     Ok(there
@@ -153,14 +195,26 @@ fn places() -> Vec<PathBuf> {
     let exe = std::env::current_exe().unwrap_or_default();
     let beside = exe.parent().map(|directory| directory.join("plugins"));
     // In a checkout the binary is in target/debug, the plugins in target/plugins.
-    let target = exe.parent().and_then(Path::parent).map(|directory| directory.join("plugins"));
-    beside.into_iter().chain([PathBuf::from("/usr/lib/iaso/plugins")]).chain(target).collect()
+    let target = exe
+        .parent()
+        .and_then(Path::parent)
+        .map(|directory| directory.join("plugins"));
+    beside
+        .into_iter()
+        .chain([PathBuf::from("/usr/lib/iaso/plugins")])
+        .chain(target)
+        .collect()
 }
 
 fn exit_code(rows: &[Row]) -> u8 {
     let has = |words: &[&str]| {
-        let found = rows.iter().filter_map(|(_, run)| run.outcome.as_ref().ok()).flatten();
-        found.into_iter().any(|finding| words.contains(&finding.severity.as_str()))
+        let found = rows
+            .iter()
+            .filter_map(|(_, run)| run.outcome.as_ref().ok())
+            .flatten();
+        found
+            .into_iter()
+            .any(|finding| words.contains(&finding.severity.as_str()))
     };
     let broken = rows.iter().any(|(_, run)| run.outcome.is_err());
     match () {
@@ -189,7 +243,10 @@ type Line = [String; 5];
 
 fn table(rows: &[Row], colours: bool) -> String {
     let head = ["PLUGIN", "SEVERITY", "CODE", "SUBJECT", "SUMMARY"].map(str::to_owned);
-    let lines: Vec<Line> = rows.iter().flat_map(|(plugin, run)| lines(plugin, run)).collect();
+    let lines: Vec<Line> = rows
+        .iter()
+        .flat_map(|(plugin, run)| lines(plugin, run))
+        .collect();
     let all = || std::iter::once(&head).chain(&lines);
     // The last column is as wide as it is; padding it would only wrap.
     let mut widths = [0_usize; 4];
@@ -200,8 +257,17 @@ fn table(rows: &[Row], colours: bool) -> String {
     }
     let out: Vec<String> = all()
         .map(|line| {
-            let padded = line.iter().zip(widths.iter().copied().chain([0])).map(|(text, width)| format!("{text:width$}"));
-            let painted = padded.enumerate().map(|(at, text)| if at == 1 && colours { paint(&text) } else { text });
+            let padded = line
+                .iter()
+                .zip(widths.iter().copied().chain([0]))
+                .map(|(text, width)| format!("{text:width$}"));
+            let painted = padded.enumerate().map(|(at, text)| {
+                if at == 1 && colours {
+                    paint(&text)
+                } else {
+                    text
+                }
+            });
             painted.collect::<Vec<_>>().join("  ")
         })
         .collect();
@@ -213,9 +279,23 @@ fn lines(plugin: &str, run: &CheckRun) -> Vec<Line> {
     match &run.outcome {
         Ok(findings) => findings
             .iter()
-            .map(|Finding { code, severity, subject, summary, .. }| line([plugin, severity, code, subject, summary]))
+            .map(
+                |Finding {
+                     code,
+                     severity,
+                     subject,
+                     summary,
+                     ..
+                 }| line([plugin, severity, code, subject, summary]),
+            )
             .collect(),
-        Err(fault) => vec![line([plugin, "unknown", &format!("plugin broken: {}", fault.class), plugin, &fault.message])],
+        Err(fault) => vec![line([
+            plugin,
+            "unknown",
+            &format!("plugin broken: {}", fault.class),
+            plugin,
+            &fault.message,
+        ])],
     }
 }
 
@@ -230,7 +310,9 @@ fn paint(severity: &str) -> String {
 
 /// A plugin's text must not steer the terminal.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -246,7 +328,14 @@ mod tests {
             remedies: Vec::new(),
             attributes: Vec::new(),
         };
-        ("k3s-agent".into(), CheckRun { started_unix_ms: 0, duration: Duration::ZERO, outcome: Ok(vec![finding]) })
+        (
+            "k3s-agent".into(),
+            CheckRun {
+                started_unix_ms: 0,
+                duration: Duration::ZERO,
+                outcome: Ok(vec![finding]),
+            },
+        )
     }
 
     #[test]
@@ -266,12 +355,20 @@ mod tests {
     #[test]
     fn a_plugins_text_cannot_steer_the_terminal() {
         let text = table(&[row("critical")], false);
-        assert!(text.contains("k3s-agent.no-systemd") && !text.contains('\u{1b}'), "{text}");
+        assert!(
+            text.contains("k3s-agent.no-systemd") && !text.contains('\u{1b}'),
+            "{text}"
+        );
     }
 
     #[test]
     fn without_plugins_it_says_where_it_looked_and_what_to_do() {
-        let error = shipped(Some(Path::new("/nowhere"))).expect_err("none").to_string();
-        assert!(error.contains("/nowhere") && error.contains("--plugins"), "{error}");
+        let error = shipped(Some(Path::new("/nowhere")))
+            .expect_err("none")
+            .to_string();
+        assert!(
+            error.contains("/nowhere") && error.contains("--plugins"),
+            "{error}"
+        );
     }
 }

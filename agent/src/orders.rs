@@ -77,16 +77,28 @@ impl Orders {
     /// Reads the record. What was begun and not finished is now `failed`: its process is gone.
     pub fn open(path: &Path) -> Result<Self, DiskError> {
         let bytes = disk::read_bounded(path, FILE_BYTES_MAX)?;
-        let parsed = bytes.map(|bytes| serde_json::from_slice::<File>(&bytes)).transpose();
+        let parsed = bytes
+            .map(|bytes| serde_json::from_slice::<File>(&bytes))
+            .transpose();
         let mut file = parsed
-            .map_err(|error| DiskError::io("understand (move it away if no order is in flight)", path, error.into()))?
+            .map_err(|error| {
+                DiskError::io(
+                    "understand (move it away if no order is in flight)",
+                    path,
+                    error.into(),
+                )
+            })?
             .unwrap_or_default();
         for entry in file.orders.iter_mut().filter(|entry| !entry.done) {
             entry.done = true;
             entry.outcome.result = "failed".into();
-            entry.outcome.reason = "interrupted: the agent ended while it acted; nobody knows how far it got".into();
+            entry.outcome.reason =
+                "interrupted: the agent ended while it acted; nobody knows how far it got".into();
         }
-        let orders = Self { path: path.to_owned(), file };
+        let orders = Self {
+            path: path.to_owned(),
+            file,
+        };
         orders.save()?;
         Ok(orders)
     }
@@ -103,23 +115,45 @@ impl Orders {
     /// True if this order was seen before.
     #[must_use]
     pub fn knows(&self, order_id: &str) -> bool {
-        self.file.orders.iter().any(|entry| entry.outcome.order_id == order_id)
+        self.file
+            .orders
+            .iter()
+            .any(|entry| entry.outcome.order_id == order_id)
     }
 
     /// Decides about an order, and records it as begun if it is to be done. `blank` carries its names and start.
     pub fn begin(&mut self, term: u64, blank: Outcome) -> Result<Begin, DiskError> {
-        let known = self.file.orders.iter().find(|entry| entry.outcome.order_id == blank.order_id);
+        let known = self
+            .file
+            .orders
+            .iter()
+            .find(|entry| entry.outcome.order_id == blank.order_id);
         if let Some(entry) = known {
-            return Ok(if entry.done { Begin::Known(entry.outcome.clone()) } else { Begin::Running });
+            return Ok(if entry.done {
+                Begin::Known(entry.outcome.clone())
+            } else {
+                Begin::Running
+            });
         }
         if let Err(seen) = self.see_term(term) {
             return Ok(Begin::Stale { seen });
         }
         while self.file.orders.len() >= ORDERS_MAX {
-            let Some(oldest) = self.file.orders.iter().position(|entry| entry.done && entry.queued) else { break };
+            let Some(oldest) = self
+                .file
+                .orders
+                .iter()
+                .position(|entry| entry.done && entry.queued)
+            else {
+                break;
+            };
             self.file.orders.remove(oldest);
         }
-        self.file.orders.push(Entry { outcome: blank, done: false, queued: false });
+        self.file.orders.push(Entry {
+            outcome: blank,
+            done: false,
+            queued: false,
+        });
         if let Err(error) = self.save() {
             // What is not on disk as begun must not be done, now or when asked again.
             self.file.orders.pop();
@@ -148,16 +182,24 @@ impl Orders {
     /// Outcomes that the outbox may not have: the process ended between the two.
     #[must_use]
     pub fn unqueued(&self) -> Vec<Outcome> {
-        let owed = self.file.orders.iter().filter(|entry| entry.done && !entry.queued);
+        let owed = self
+            .file
+            .orders
+            .iter()
+            .filter(|entry| entry.done && !entry.queued);
         owed.map(|entry| entry.outcome.clone()).collect()
     }
 
     fn find(&mut self, order_id: &str) -> Option<&mut Entry> {
-        self.file.orders.iter_mut().find(|entry| entry.outcome.order_id == order_id)
+        self.file
+            .orders
+            .iter_mut()
+            .find(|entry| entry.outcome.order_id == order_id)
     }
 
     fn save(&self) -> Result<(), DiskError> {
-        let bytes = serde_json::to_vec(&self.file).map_err(|error| DiskError::io("encode", &self.path, error.into()))?;
+        let bytes = serde_json::to_vec(&self.file)
+            .map_err(|error| DiskError::io("encode", &self.path, error.into()))?;
         disk::write_atomic(&self.path, &bytes)
     }
 }
@@ -180,7 +222,10 @@ mod tests {
     }
 
     fn done(id: &str) -> Outcome {
-        Outcome { result: "fixed".into(), ..blank(id) }
+        Outcome {
+            result: "fixed".into(),
+            ..blank(id)
+        }
     }
 
     #[test]
@@ -192,7 +237,11 @@ mod tests {
         assert_eq!(orders.begin(1, blank("a")).expect("begin"), Begin::Running);
         orders.finish(done("a")).expect("finish");
         let mut orders = Orders::open(&path).expect("open");
-        assert_eq!(orders.begin(0, blank("a")).expect("begin"), Begin::Known(done("a")), "whatever the term");
+        assert_eq!(
+            orders.begin(0, blank("a")).expect("begin"),
+            Begin::Known(done("a")),
+            "whatever the term"
+        );
         assert_eq!(orders.unqueued(), [done("a")]);
         orders.queued("a").expect("queued");
         assert_eq!(Orders::open(&path).expect("open").unqueued(), []);
@@ -202,9 +251,14 @@ mod tests {
     fn an_order_that_was_begun_and_not_finished_has_failed_and_is_not_done_again() {
         let root = tempfile::tempdir().expect("temporary directory");
         let path = root.path().join("orders.json");
-        Orders::open(&path).expect("open").begin(1, blank("a")).expect("begin");
+        Orders::open(&path)
+            .expect("open")
+            .begin(1, blank("a"))
+            .expect("begin");
         let mut orders = Orders::open(&path).expect("open");
-        let Begin::Known(outcome) = orders.begin(1, blank("a")).expect("begin") else { panic!("done again") };
+        let Begin::Known(outcome) = orders.begin(1, blank("a")).expect("begin") else {
+            panic!("done again")
+        };
         assert_eq!(outcome.result, "failed");
         assert!(outcome.reason.starts_with("interrupted"));
         assert_eq!(orders.unqueued().len(), 1);
@@ -214,9 +268,15 @@ mod tests {
     fn a_stale_term_is_refused_also_after_a_restart() {
         let root = tempfile::tempdir().expect("temporary directory");
         let path = root.path().join("orders.json");
-        Orders::open(&path).expect("open").begin(7, blank("a")).expect("begin");
+        Orders::open(&path)
+            .expect("open")
+            .begin(7, blank("a"))
+            .expect("begin");
         let mut orders = Orders::open(&path).expect("open");
-        assert_eq!(orders.begin(6, blank("b")).expect("begin"), Begin::Stale { seen: 7 });
+        assert_eq!(
+            orders.begin(6, blank("b")).expect("begin"),
+            Begin::Stale { seen: 7 }
+        );
         assert_eq!(orders.begin(7, blank("b")).expect("begin"), Begin::Run);
     }
 
@@ -237,10 +297,17 @@ mod tests {
         let root = tempfile::tempdir().expect("temporary directory");
         let mut orders = Orders::open(&root.path().join("orders.json")).expect("open");
         orders.file.orders = (0..ORDERS_MAX)
-            .map(|n| Entry { outcome: done(&n.to_string()), done: true, queued: n != 0 })
+            .map(|n| Entry {
+                outcome: done(&n.to_string()),
+                done: true,
+                queued: n != 0,
+            })
             .collect();
         assert_eq!(orders.begin(1, blank("new")).expect("begin"), Begin::Run);
         assert_eq!(orders.file.orders.len(), ORDERS_MAX);
-        assert!(matches!(orders.begin(1, blank("0")).expect("begin"), Begin::Known(_)));
+        assert!(matches!(
+            orders.begin(1, blank("0")).expect("begin"),
+            Begin::Known(_)
+        ));
     }
 }

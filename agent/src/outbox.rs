@@ -39,7 +39,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { samples: 512, sample_bytes: 2 << 20 }
+        Self {
+            samples: 512,
+            sample_bytes: 2 << 20,
+        }
     }
 }
 
@@ -82,7 +85,11 @@ impl Outbox {
         let bytes = disk::read_bounded(path, FILE_BYTES_MAX)?.unwrap_or_default();
         let body = bytes.strip_prefix(MAGIC);
         let (records, whole) = body.map(read_records).unwrap_or_default();
-        let good = if body.is_some() { MAGIC.len() + whole } else { 0 };
+        let good = if body.is_some() {
+            MAGIC.len() + whole
+        } else {
+            0
+        };
         if good < bytes.len() {
             let torn = bytes.get(good..).unwrap_or_default();
             tracing::warn!(path = %path.display(), bytes = torn.len(), "the outbox ends in a torn record; it is put aside");
@@ -122,14 +129,24 @@ impl Outbox {
     /// Adds an entry; gives its sequence. With `Err(Disk)` the entry is queued for sending all the same.
     ///
     /// `encode` gets the sequence, because it is part of the message.
-    pub fn append(&mut self, kind: Kind, encode: impl FnOnce(u64) -> Vec<u8>) -> Result<u64, OutboxError> {
+    pub fn append(
+        &mut self,
+        kind: Kind,
+        encode: impl FnOnce(u64) -> Vec<u8>,
+    ) -> Result<u64, OutboxError> {
         let sequence = self.next;
         let payload = encode(sequence);
         if payload.len() > PAYLOAD_BYTES_MAX {
-            return Err(OutboxError::TooLarge { bytes: payload.len() });
+            return Err(OutboxError::TooLarge {
+                bytes: payload.len(),
+            });
         }
         self.next += 1;
-        let record = Record { kind, sequence, payload };
+        let record = Record {
+            kind,
+            sequence,
+            payload,
+        };
         self.push(record.clone());
         self.drop_oldest();
         self.unwritten.push(record);
@@ -145,7 +162,11 @@ impl Outbox {
             return Ok(());
         }
         self.forget_up_to(sequence);
-        self.unwritten.push(Record { kind: Kind::Acked, sequence, payload: Vec::new() });
+        self.unwritten.push(Record {
+            kind: Kind::Acked,
+            sequence,
+            payload: Vec::new(),
+        });
         self.flush(false)?;
         if self.good > self.live.saturating_mul(2) + SLACK_BYTES {
             self.rewrite()?;
@@ -155,13 +176,18 @@ impl Outbox {
 
     /// Entries above `sequence`, oldest first, at most `max` of them.
     pub fn after(&self, sequence: u64, max: usize) -> impl Iterator<Item = &Record> {
-        self.pending.iter().filter(move |record| record.sequence > sequence).take(max)
+        self.pending
+            .iter()
+            .filter(move |record| record.sequence > sequence)
+            .take(max)
     }
 
     /// True while an entry with this sequence waits for its acknowledgement.
     #[must_use]
     pub fn is_pending(&self, sequence: u64) -> bool {
-        self.pending.iter().any(|record| record.sequence == sequence)
+        self.pending
+            .iter()
+            .any(|record| record.sequence == sequence)
     }
 
     /// Entries not acknowledged yet.
@@ -202,7 +228,11 @@ impl Outbox {
 
     fn forget_up_to(&mut self, sequence: u64) {
         self.acked = self.acked.max(sequence);
-        while self.pending.front().is_some_and(|record| record.sequence <= sequence) {
+        while self
+            .pending
+            .front()
+            .is_some_and(|record| record.sequence <= sequence)
+        {
             let gone = self.pending.pop_front();
             self.count_off(gone.as_ref());
         }
@@ -218,8 +248,16 @@ impl Outbox {
     }
 
     fn drop_oldest(&mut self) {
-        while self.sample_count > self.limits.samples || self.sample_bytes > self.limits.sample_bytes {
-            let Some(at) = self.pending.iter().position(|record| record.kind == Kind::Sample) else { return };
+        while self.sample_count > self.limits.samples
+            || self.sample_bytes > self.limits.sample_bytes
+        {
+            let Some(at) = self
+                .pending
+                .iter()
+                .position(|record| record.kind == Kind::Sample)
+            else {
+                return;
+            };
             let gone = self.pending.remove(at);
             self.count_off(gone.as_ref());
             self.dropped += 1;
@@ -236,7 +274,9 @@ impl Outbox {
         if self.good > self.live.saturating_mul(2) + SLACK_BYTES {
             return self.rewrite();
         }
-        self.file.set_len(self.good).map_err(|source| DiskError::io("truncate", &self.path, source))
+        self.file
+            .set_len(self.good)
+            .map_err(|source| DiskError::io("truncate", &self.path, source))
     }
 
     fn flush(&mut self, durable: bool) -> Result<(), DiskError> {
@@ -247,7 +287,13 @@ impl Outbox {
             .set_len(self.good)
             .and_then(|()| self.file.seek(SeekFrom::Start(self.good)))
             .and_then(|_| self.file.write_all(&bytes))
-            .and_then(|()| if durable { self.file.sync_data() } else { Ok(()) });
+            .and_then(|()| {
+                if durable {
+                    self.file.sync_data()
+                } else {
+                    Ok(())
+                }
+            });
         match written {
             Ok(()) => {
                 self.good += bytes.len() as u64;
@@ -264,20 +310,29 @@ impl Outbox {
     /// A full disk must not become a full memory: what waits to be written is bounded by what `pending` still holds.
     fn keep_only_durable_unwritten(&mut self) {
         let acked = self.acked;
-        self.unwritten.retain(|record| record.kind == Kind::Durable && record.sequence > acked);
+        self.unwritten
+            .retain(|record| record.kind == Kind::Durable && record.sequence > acked);
     }
 
     /// Dropped samples leave dead bytes in the file even when nothing is ever acknowledged.
     fn rewrite_if_grown(&mut self) -> Result<(), DiskError> {
-        if self.good > self.live.saturating_mul(2) + (self.limits.sample_bytes as u64) + SLACK_BYTES {
+        if self.good > self.live.saturating_mul(2) + (self.limits.sample_bytes as u64) + SLACK_BYTES
+        {
             return self.rewrite();
         }
         Ok(())
     }
 
     fn rewrite(&mut self) -> Result<(), DiskError> {
-        let mark = |kind, sequence| Record { kind, sequence, payload: Vec::new() };
-        let marks = [mark(Kind::Base, self.next - 1), mark(Kind::Acked, self.acked)];
+        let mark = |kind, sequence| Record {
+            kind,
+            sequence,
+            payload: Vec::new(),
+        };
+        let marks = [
+            mark(Kind::Base, self.next - 1),
+            mark(Kind::Acked, self.acked),
+        ];
         let mut bytes = MAGIC.to_vec();
         bytes.extend(marks.iter().chain(&self.pending).flat_map(Record::encode));
         disk::write_atomic(&self.path, &bytes)?;

@@ -13,8 +13,8 @@ use std::{
 
 use iaso_grants::Grants;
 use iaso_host::{
-    Digest, EngineError, FaultClass, GrantedBroker, HostConfig, LoadedPlugin, LogLevel, PluginFault, PluginHost, RunLimits,
-    RunReport, SystemResolver,
+    Digest, EngineError, FaultClass, GrantedBroker, HostConfig, LoadedPlugin, LogLevel,
+    PluginFault, PluginHost, RunLimits, RunReport, SystemResolver,
     types::{Attributes, Finding},
 };
 use tokio::sync::{Mutex, Notify};
@@ -81,7 +81,11 @@ pub struct FixRun {
 impl FixRun {
     /// One without steps.
     pub fn new(result: &str, reason: impl Into<String>) -> Self {
-        Self { result: result.into(), reason: reason.into(), steps: Vec::new() }
+        Self {
+            result: result.into(),
+            reason: reason.into(),
+            steps: Vec::new(),
+        }
     }
 }
 
@@ -89,7 +93,12 @@ impl Slot {
     /// A plugin that could not be had at all.
     #[must_use]
     pub fn broken(spec: Spec, fault: PluginFault) -> Self {
-        Self { spec, loaded: Err(fault), running: Mutex::new(()), poke: Notify::new() }
+        Self {
+            spec,
+            loaded: Err(fault),
+            running: Mutex::new(()),
+            poke: Notify::new(),
+        }
     }
 
     /// Looks. Waits for a fix that is running.
@@ -99,37 +108,79 @@ impl Slot {
         let plugin = match &self.loaded {
             Ok(plugin) => plugin,
             Err(fault) => {
-                return CheckRun { started_unix_ms, duration: Duration::ZERO, outcome: Err(fault.clone()) };
+                return CheckRun {
+                    started_unix_ms,
+                    duration: Duration::ZERO,
+                    outcome: Err(fault.clone()),
+                };
             }
         };
-        let report = plugin.check(&self.spec.config, &RunLimits::with_timeout(self.spec.timeout)).await;
+        let report = plugin
+            .check(
+                &self.spec.config,
+                &RunLimits::with_timeout(self.spec.timeout),
+            )
+            .await;
         self.write_log(&report);
-        CheckRun { started_unix_ms, duration: report.duration, outcome: report.outcome }
+        CheckRun {
+            started_unix_ms,
+            duration: report.duration,
+            outcome: report.outcome,
+        }
     }
 
     /// Plans and applies one fix before `deadline`.
     pub async fn fix(&self, name: &str, deadline: tokio::time::Instant) -> FixRun {
         let plugin = match &self.loaded {
             Ok(plugin) => plugin,
-            Err(fault) => return FixRun::new("refused", format!("the plugin cannot be used: {fault}")),
+            Err(fault) => {
+                return FixRun::new("refused", format!("the plugin cannot be used: {fault}"));
+            }
         };
-        let Ok(_one_at_a_time) = tokio::time::timeout_at(deadline, self.running.lock()).await else {
+        let Ok(_one_at_a_time) = tokio::time::timeout_at(deadline, self.running.lock()).await
+        else {
             return FixRun::new("expired", "the deadline passed before the plugin was free");
         };
-        let left = || RunLimits::with_timeout(deadline.saturating_duration_since(tokio::time::Instant::now()));
+        let left = || {
+            RunLimits::with_timeout(deadline.saturating_duration_since(tokio::time::Instant::now()))
+        };
         let plan = plugin.plan(name, &self.spec.config, &left()).await;
         self.write_log(&plan);
         match plan.outcome {
-            Err(fault) => return FixRun::new("failed", format!("the plugin broke while planning, nothing was done: {fault}")),
-            Ok(plan) if plan.verdict == "nothing" => return FixRun { result: "unchanged".into(), reason: plan.reason, steps: plan.steps },
-            Ok(plan) if plan.verdict != "apply" => return FixRun { result: "refused".into(), reason: plan.reason, steps: plan.steps },
+            Err(fault) => {
+                return FixRun::new(
+                    "failed",
+                    format!("the plugin broke while planning, nothing was done: {fault}"),
+                );
+            }
+            Ok(plan) if plan.verdict == "nothing" => {
+                return FixRun {
+                    result: "unchanged".into(),
+                    reason: plan.reason,
+                    steps: plan.steps,
+                };
+            }
+            Ok(plan) if plan.verdict != "apply" => {
+                return FixRun {
+                    result: "refused".into(),
+                    reason: plan.reason,
+                    steps: plan.steps,
+                };
+            }
             Ok(_) => {}
         }
         let applied = plugin.apply(name, &self.spec.config, &left()).await;
         self.write_log(&applied);
         match applied.outcome {
-            Err(fault) => FixRun::new("failed", format!("the plugin broke while acting, nobody knows how far it got: {fault}")),
-            Ok(done) => FixRun { result: known_result(&done.outcome), reason: done.reason, steps: done.steps },
+            Err(fault) => FixRun::new(
+                "failed",
+                format!("the plugin broke while acting, nobody knows how far it got: {fault}"),
+            ),
+            Ok(done) => FixRun {
+                result: known_result(&done.outcome),
+                reason: done.reason,
+                steps: done.steps,
+            },
         }
     }
 
@@ -144,7 +195,11 @@ impl Slot {
             }
         }
         if report.log_lines_dropped > 0 {
-            tracing::info!(plugin, dropped = report.log_lines_dropped, "log lines beyond the limit");
+            tracing::info!(
+                plugin,
+                dropped = report.log_lines_dropped,
+                "log lines beyond the limit"
+            );
         }
     }
 }
@@ -152,13 +207,19 @@ impl Slot {
 /// A plugin may say anything; the protocol's set is closed.
 fn known_result(outcome: &str) -> String {
     let known = matches!(outcome, "fixed" | "unchanged" | "refused");
-    if known { outcome.to_owned() } else { "failed".to_owned() }
+    if known {
+        outcome.to_owned()
+    } else {
+        "failed".to_owned()
+    }
 }
 
 /// Milliseconds since the Unix epoch.
 #[must_use]
 pub fn unix_ms() -> i64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -173,8 +234,15 @@ impl Plugins {
     /// None yet.
     pub fn new(capabilities: HostCapabilities) -> Result<Self, EngineError> {
         let broker = Arc::new(GrantedBroker::new(capabilities, SystemResolver::default()));
-        let host = PluginHost::new(HostConfig::default(), Arc::clone(&broker) as Arc<dyn iaso_host::Broker>)?;
-        Ok(Self { host, broker, slots: RwLock::default() })
+        let host = PluginHost::new(
+            HostConfig::default(),
+            Arc::clone(&broker) as Arc<dyn iaso_host::Broker>,
+        )?;
+        Ok(Self {
+            host,
+            broker,
+            slots: RwLock::default(),
+        })
     }
 
     /// The rights behind the plugins.
@@ -188,9 +256,17 @@ impl Plugins {
         self.broker.grant(&spec.name, spec.grants.clone());
         let loaded = match &spec.compiled {
             Some(digest) => self.host.load(&spec.name, compiled, digest, &spec.grants),
-            None => Err(PluginFault { class: FaultClass::Refused, message: "there are no compiled bytes to load".into() }),
+            None => Err(PluginFault {
+                class: FaultClass::Refused,
+                message: "there are no compiled bytes to load".into(),
+            }),
         };
-        self.place(Slot { spec, loaded, running: Mutex::new(()), poke: Notify::new() })
+        self.place(Slot {
+            spec,
+            loaded,
+            running: Mutex::new(()),
+            poke: Notify::new(),
+        })
     }
 
     /// Puts a plugin that could not be had in its place, so that its fault is reported.
@@ -199,7 +275,10 @@ impl Plugins {
             tracing::warn!(plugin = %slot.spec.name, class = %fault.class, "plugin refused: {fault}");
         }
         let slot = Arc::new(slot);
-        self.slots.write().unwrap_or_else(PoisonError::into_inner).insert(slot.spec.name.clone(), Arc::clone(&slot));
+        self.slots
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(slot.spec.name.clone(), Arc::clone(&slot));
         slot
     }
 
@@ -218,12 +297,21 @@ impl Plugins {
     /// The plugin of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<Slot>> {
-        self.slots.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.slots
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
     }
 
     /// All of them, by name.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Slot>> {
-        self.slots.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.slots
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 }

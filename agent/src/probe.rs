@@ -33,15 +33,33 @@ enum Probe {
 /// Carries out one round.
 pub async fn round(order: v1::ProbeOrder) -> v1::ProbeReport {
     let timeout = Duration::from_millis(u64::from(order.timeout_ms).max(1)).min(TIMEOUT_MAX);
-    let wanted: Vec<(v1::ProbeTarget, Probe)> = order.targets.into_iter().flat_map(probes).take(PROBES_MAX).collect();
-    let results = stream::iter(wanted).map(|(target, probe)| one(target, probe, timeout)).buffered(AT_ONCE).collect().await;
-    v1::ProbeReport { round_id: order.round_id, results }
+    let wanted: Vec<(v1::ProbeTarget, Probe)> = order
+        .targets
+        .into_iter()
+        .flat_map(|target| probes(&target))
+        .take(PROBES_MAX)
+        .collect();
+    let results = stream::iter(wanted)
+        .map(|(target, probe)| one(target, probe, timeout))
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
+    v1::ProbeReport {
+        round_id: order.round_id,
+        results,
+    }
 }
 
-fn probes(target: v1::ProbeTarget) -> Vec<(v1::ProbeTarget, Probe)> {
-    let tcp = target.tcp_ports.iter().filter_map(|port| u16::try_from(*port).ok()).map(Probe::Tcp);
+fn probes(target: &v1::ProbeTarget) -> Vec<(v1::ProbeTarget, Probe)> {
+    let tcp = target
+        .tcp_ports
+        .iter()
+        .filter_map(|port| u16::try_from(*port).ok())
+        .map(Probe::Tcp);
     let icmp = target.icmp.then_some(Probe::Icmp);
-    tcp.chain(icmp).map(|probe| (target.clone(), probe)).collect()
+    tcp.chain(icmp)
+        .map(|probe| (target.clone(), probe))
+        .collect()
 }
 
 async fn one(target: v1::ProbeTarget, probe: Probe, timeout: Duration) -> v1::ProbeResult {
@@ -49,26 +67,65 @@ async fn one(target: v1::ProbeTarget, probe: Probe, timeout: Duration) -> v1::Pr
         Probe::Icmp => ("icmp", 0),
         Probe::Tcp(port) => ("tcp", port),
     };
-    let blank = v1::ProbeResult { node: target.node.clone(), kind: kind.into(), port: port.into(), ..v1::ProbeResult::default() };
+    let blank = v1::ProbeResult {
+        node: target.node.clone(),
+        kind: kind.into(),
+        port: port.into(),
+        ..v1::ProbeResult::default()
+    };
     let Ok(address) = target.address.parse::<IpAddr>() else {
         let detail = format!("`{}` is not an address", target.address);
-        return v1::ProbeResult { outcome: "error".into(), detail, ..blank };
+        return v1::ProbeResult {
+            outcome: "error".into(),
+            detail,
+            ..blank
+        };
     };
     match probe {
         Probe::Tcp(port) => {
-            let ConnectOutcome { outcome, elapsed_us, detail, .. } =
-                net::tcp_connect(SocketAddr::new(address, port), timeout).await;
-            let outcome = if outcome == "connected" { "reached".to_owned() } else { outcome };
-            v1::ProbeResult { outcome, rtt_us: elapsed_us, detail, ..blank }
+            let ConnectOutcome {
+                outcome,
+                elapsed_us,
+                detail,
+                ..
+            } = net::tcp_connect(SocketAddr::new(address, port), timeout).await;
+            let outcome = if outcome == "connected" {
+                "reached".to_owned()
+            } else {
+                outcome
+            };
+            v1::ProbeResult {
+                outcome,
+                rtt_us: elapsed_us,
+                detail,
+                ..blank
+            }
         }
         Probe::Icmp => {
-            let call = PingCall { address, count: 1, timeout, payload_bytes: 32, dont_fragment: false };
+            let call = PingCall {
+                address,
+                count: 1,
+                timeout,
+                payload_bytes: 32,
+                dont_fragment: false,
+            };
             match icmp::ping(&call).await {
-                Ok(ping) if ping.outcome == "ok" => {
-                    v1::ProbeResult { outcome: "reached".into(), rtt_us: ping.rtt_avg_us, detail: ping.method, ..blank }
-                }
-                Ok(ping) => v1::ProbeResult { outcome: ping.outcome, detail: ping.method, ..blank },
-                Err(error) => v1::ProbeResult { outcome: "error".into(), detail: error.to_string(), ..blank },
+                Ok(ping) if ping.outcome == "ok" => v1::ProbeResult {
+                    outcome: "reached".into(),
+                    rtt_us: ping.rtt_avg_us,
+                    detail: ping.method,
+                    ..blank
+                },
+                Ok(ping) => v1::ProbeResult {
+                    outcome: ping.outcome,
+                    detail: ping.method,
+                    ..blank
+                },
+                Err(error) => v1::ProbeResult {
+                    outcome: "error".into(),
+                    detail: error.to_string(),
+                    ..blank
+                },
             }
         }
     }
@@ -76,19 +133,25 @@ async fn one(target: v1::ProbeTarget, probe: Probe, timeout: Duration) -> v1::Pr
 
 /// Accepts, says one line, closes.
 pub async fn answer(listener: TcpListener, node: String) {
-    let (places, line) = (Arc::new(Semaphore::new(CALLERS_MAX)), Arc::new(format!("iaso-agent {node}\n")));
+    let (places, line) = (
+        Arc::new(Semaphore::new(CALLERS_MAX)),
+        Arc::new(format!("iaso-agent {node}\n")),
+    );
     loop {
         let Ok((mut caller, _)) = listener.accept().await else {
             // Out of file descriptors, most likely: give others time to return theirs.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            continue;
+        };
         let line = Arc::clone(&line);
         tokio::spawn(async move {
             let _place = place;
             // The caller has its answer by being accepted; whether it reads the line does not matter.
-            let _ = tokio::time::timeout(Duration::from_secs(1), caller.write_all(line.as_bytes())).await;
+            let _ = tokio::time::timeout(Duration::from_secs(1), caller.write_all(line.as_bytes()))
+                .await;
         });
     }
 }
@@ -101,7 +164,12 @@ mod tests {
     async fn a_round_tells_reached_refused_and_nonsense_apart() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let open = listener.local_addr().expect("address").port();
-        let gone = TcpListener::bind("127.0.0.1:0").await.expect("bind").local_addr().expect("address").port();
+        let gone = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("bind")
+            .local_addr()
+            .expect("address")
+            .port();
         tokio::spawn(answer(listener, "styx".into()));
         let target = |node: &str, address: &str, ports: &[u16], icmp| v1::ProbeTarget {
             node: node.into(),
@@ -109,9 +177,29 @@ mod tests {
             tcp_ports: ports.iter().map(|port| u32::from(*port)).collect(),
             icmp,
         };
-        let targets = vec![target("a", "127.0.0.1", &[open, gone], true), target("b", "nonsense", &[22], false)];
-        let report = round(v1::ProbeOrder { round_id: "r".into(), targets, timeout_ms: 5_000 }).await;
-        let seen: Vec<_> = report.results.iter().map(|result| (result.kind.as_str(), result.outcome.as_str())).collect();
-        assert_eq!(seen, [("tcp", "reached"), ("tcp", "refused"), ("icmp", "reached"), ("tcp", "error")]);
+        let targets = vec![
+            target("a", "127.0.0.1", &[open, gone], true),
+            target("b", "nonsense", &[22], false),
+        ];
+        let report = round(v1::ProbeOrder {
+            round_id: "r".into(),
+            targets,
+            timeout_ms: 5_000,
+        })
+        .await;
+        let seen: Vec<_> = report
+            .results
+            .iter()
+            .map(|result| (result.kind.as_str(), result.outcome.as_str()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("tcp", "reached"),
+                ("tcp", "refused"),
+                ("icmp", "reached"),
+                ("tcp", "error")
+            ]
+        );
     }
 }

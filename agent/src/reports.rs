@@ -36,7 +36,11 @@ impl Latest {
         if now.saturating_duration_since(self.at) <= self.stale_after {
             return Ok(findings.clone());
         }
-        let decay = |finding: &Finding| Finding { severity: "unknown".into(), remedies: Vec::new(), ..finding.clone() };
+        let decay = |finding: &Finding| Finding {
+            severity: "unknown".into(),
+            remedies: Vec::new(),
+            ..finding.clone()
+        };
         Ok(findings.iter().map(decay).collect())
     }
 }
@@ -49,10 +53,17 @@ pub struct Reports {
 
 impl Reports {
     /// Takes a run; true if it is news.
-    pub fn record(&mut self, plugin: &str, run: CheckRun, interval: Duration, now: Instant) -> bool {
+    pub fn record(
+        &mut self,
+        plugin: &str,
+        run: CheckRun,
+        interval: Duration,
+        now: Instant,
+    ) -> bool {
         let before = self.latest.get(plugin);
         let unsent = before.map_or(0, |latest| latest.unsent_runs + 1);
-        let news = before.is_none_or(|latest| essence(&latest.run) != essence(&run)) || unsent >= REFRESH_RUNS;
+        let news = before.is_none_or(|latest| essence(&latest.run) != essence(&run))
+            || unsent >= REFRESH_RUNS;
         let latest = Latest {
             stale_after: interval * STALE_INTERVALS + run.duration,
             sequence: before.and_then(|latest| latest.sequence),
@@ -78,15 +89,21 @@ impl Reports {
 
     /// Every plugin's latest result, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Latest)> {
-        self.latest.iter().map(|(name, latest)| (name.as_str(), latest))
+        self.latest
+            .iter()
+            .map(|(name, latest)| (name.as_str(), latest))
     }
 
     /// True if the plugin's own, still believed finding of something wrong names this fix.
     #[must_use]
     pub fn names_remedy(&self, plugin: &str, fix: &str, now: Instant) -> bool {
-        let believed = self.latest.get(plugin).and_then(|latest| latest.believed(now).ok());
+        let believed = self
+            .latest
+            .get(plugin)
+            .and_then(|latest| latest.believed(now).ok());
         believed.into_iter().flatten().any(|finding| {
-            matches!(finding.severity.as_str(), "warning" | "critical") && finding.remedies.iter().any(|remedy| remedy == fix)
+            matches!(finding.severity.as_str(), "warning" | "critical")
+                && finding.remedies.iter().any(|remedy| remedy == fix)
         })
     }
 
@@ -111,7 +128,16 @@ fn essence(run: &CheckRun) -> String {
     };
     let mut lines: Vec<String> = findings
         .iter()
-        .map(|finding| [&finding.code, &finding.severity, &finding.subject, &finding.remedies.join(",")].map(String::as_str).join("\u{1}"))
+        .map(|finding| {
+            [
+                &finding.code,
+                &finding.severity,
+                &finding.subject,
+                &finding.remedies.join(","),
+            ]
+            .map(String::as_str)
+            .join("\u{1}")
+        })
         .collect();
     lines.sort();
     lines.join("\u{2}")
@@ -132,7 +158,11 @@ mod tests {
             remedies: vec!["restart".into()],
             attributes: Vec::new(),
         };
-        CheckRun { started_unix_ms: 0, duration: Duration::ZERO, outcome: Ok(vec![finding]) }
+        CheckRun {
+            started_unix_ms: 0,
+            duration: Duration::ZERO,
+            outcome: Ok(vec![finding]),
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -149,7 +179,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn fresh_numbers_go_up_once_in_a_while() {
         let (mut reports, now) = (Reports::default(), Instant::now());
-        let news = (0..=REFRESH_RUNS).filter(|_| reports.record("a", run("ok", "x"), INTERVAL, now)).count();
+        let news = (0..=REFRESH_RUNS)
+            .filter(|_| reports.record("a", run("ok", "x"), INTERVAL, now))
+            .count();
         assert_eq!(news, 2);
     }
 
@@ -161,7 +193,10 @@ mod tests {
         assert!(!reports.names_remedy("k3s-agent", "killall", now));
         assert!(!reports.names_remedy("k3s-agent", "restart", now + INTERVAL * 4));
         let (_, latest) = reports.iter().next().expect("one");
-        assert_eq!(latest.believed(now + INTERVAL * 4).expect("no fault")[0].severity, "unknown");
+        assert_eq!(
+            latest.believed(now + INTERVAL * 4).expect("no fault")[0].severity,
+            "unknown"
+        );
     }
 
     #[tokio::test(start_paused = true)]

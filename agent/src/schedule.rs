@@ -47,13 +47,17 @@ pub async fn run(agent: Arc<Agent>, stop: CancellationToken) {
 }
 
 async fn repeat(agent: Arc<Agent>, slot: Arc<Slot>, slots: Arc<Semaphore>) {
-    let mut wait = FIRST_RUN_MAX.min(slot.spec.interval).mul_f64(rand::random());
+    let mut wait = FIRST_RUN_MAX
+        .min(slot.spec.interval)
+        .mul_f64(rand::random());
     loop {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = slot.poke.notified() => {}
         }
-        let Ok(_one_of_few) = slots.acquire().await else { return };
+        let Ok(_one_of_few) = slots.acquire().await else {
+            return;
+        };
         agent.check(&slot).await;
         wait = jittered(slot.spec.interval, rand::random());
     }

@@ -73,10 +73,16 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<TaskTracke
     let agent = Agent::open(config)?;
     let tasks = TaskTracker::new();
     if let Some(listener) = status_listener {
-        tasks.spawn(until(stop.clone(), status::serve(listener, Arc::clone(&agent))));
+        tasks.spawn(until(
+            stop.clone(),
+            status::serve(listener, Arc::clone(&agent)),
+        ));
     }
     if let Some(listener) = probe_listener {
-        tasks.spawn(until(stop.clone(), probe::answer(listener, agent.config.node.clone())));
+        tasks.spawn(until(
+            stop.clone(),
+            probe::answer(listener, agent.config.node.clone()),
+        ));
     }
     tasks.spawn(until(stop.clone(), notify::watch()));
     match agent.config.controller.clone() {
@@ -103,8 +109,19 @@ async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
     stop.run_until_cancelled(work).await;
 }
 
-async fn listen(address: Option<SocketAddr>, key: &'static str) -> Result<Option<TcpListener>, ServiceError> {
-    let Some(address) = address else { return Ok(None) };
-    let bound = TcpListener::bind(address).await.map_err(|source| ServiceError::Listen { address, key, source })?;
+async fn listen(
+    address: Option<SocketAddr>,
+    key: &'static str,
+) -> Result<Option<TcpListener>, ServiceError> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let bound = TcpListener::bind(address)
+        .await
+        .map_err(|source| ServiceError::Listen {
+            address,
+            key,
+            source,
+        })?;
     Ok(Some(bound))
 }

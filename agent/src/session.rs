@@ -46,7 +46,13 @@ pub async fn run(agent: Arc<Agent>, url: String, token: Option<String>, stop: Ca
     let mut heartbeat = HEARTBEAT_FIRST;
     let mut said = String::new();
     loop {
-        let mut session = Session { agent: Arc::clone(&agent), url: url.clone(), token: token.clone(), heartbeat, opened: false };
+        let mut session = Session {
+            agent: Arc::clone(&agent),
+            url: url.clone(),
+            token: token.clone(),
+            heartbeat,
+            opened: false,
+        };
         let ended = tokio::select! {
             ended = session.serve() => ended,
             () = stop.cancelled() => { agent.set_connected(false); return; }
@@ -58,7 +64,11 @@ pub async fn run(agent: Arc<Agent>, url: String, token: Option<String>, stop: Ca
             said.clear();
         }
         let error = ended.err().unwrap_or(SessionError::Ended);
-        let wait = if error.needs_a_person() { backoff.slow() } else { backoff.next() };
+        let wait = if error.needs_a_person() {
+            backoff.slow()
+        } else {
+            backoff.quick()
+        };
         let text = crate::config::chain(&error);
         // The same trouble again and again is said once.
         if text == said {
@@ -85,15 +95,20 @@ struct Session {
 impl Session {
     async fn serve(&mut self) -> Result<(), SessionError> {
         let limit = self.agent.config.session.connect_timeout();
-        let opened = tokio::time::timeout(limit, self.open()).await.map_err(|_| SessionError::Silent(limit))?;
+        let opened = tokio::time::timeout(limit, self.open())
+            .await
+            .map_err(|_| SessionError::Silent(limit))?;
         let (client, up, mut down, assignment) = opened?;
         self.opened = true;
         self.agent.metrics.session();
-        self.accept(assignment, &client);
+        self.accept(&assignment, &client);
         self.agent.set_connected(true);
         tracing::info!(controller = self.url, "session open");
         self.agent.send_all_reports();
-        let (rounds, orders) = (Arc::new(Semaphore::new(ROUNDS_MAX)), Arc::new(Semaphore::new(ORDERS_MAX)));
+        let (rounds, orders) = (
+            Arc::new(Semaphore::new(ROUNDS_MAX)),
+            Arc::new(Semaphore::new(ORDERS_MAX)),
+        );
         let mut sent = 0;
         let mut beat = tokio::time::interval(self.heartbeat);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -115,25 +130,52 @@ impl Session {
     }
 
     /// Connects, says hello, waits for the assignment.
-    async fn open(&self) -> Result<(Client, mpsc::Sender<v1::AgentMessage>, Streaming<v1::ControllerMessage>, v1::Assignment), SessionError> {
-        let connection = self.endpoint()?.connect().await.map_err(|error| SessionError::Connect { url: self.url.clone(), source: error })?;
-        let mut client =
-            Client::new(connection).max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES);
+    async fn open(
+        &self,
+    ) -> Result<
+        (
+            Client,
+            mpsc::Sender<v1::AgentMessage>,
+            Streaming<v1::ControllerMessage>,
+            v1::Assignment,
+        ),
+        SessionError,
+    > {
+        let connection =
+            self.endpoint()?
+                .connect()
+                .await
+                .map_err(|error| SessionError::Connect {
+                    url: self.url.clone(),
+                    source: error,
+                })?;
+        let mut client = Client::new(connection)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let (up, queue) = mpsc::channel(QUEUE);
         let hello = wire::message(v1::agent_message::Kind::Hello(self.hello()));
         up.try_send(hello).map_err(|_| SessionError::Stuck)?;
         let request = authorized(ReceiverStream::new(queue), self.token.as_deref())?;
-        let mut down = client.session(request).await.map_err(SessionError::Refused)?.into_inner();
+        let mut down = client
+            .session(request)
+            .await
+            .map_err(SessionError::Refused)?
+            .into_inner();
         let first = down.message().await.map_err(SessionError::Refused)?;
         match first.and_then(|message| message.kind) {
-            Some(v1::controller_message::Kind::Assignment(assignment)) => Ok((client, up, down, assignment)),
+            Some(v1::controller_message::Kind::Assignment(assignment)) => {
+                Ok((client, up, down, assignment))
+            }
             _ => Err(SessionError::NoAssignment),
         }
     }
 
     fn endpoint(&self) -> Result<Endpoint, SessionError> {
-        let endpoint = Endpoint::from_shared(self.url.clone())
-            .map_err(|error| SessionError::Connect { url: self.url.clone(), source: error })?;
+        let endpoint =
+            Endpoint::from_shared(self.url.clone()).map_err(|error| SessionError::Connect {
+                url: self.url.clone(),
+                source: error,
+            })?;
         Ok(endpoint
             .connect_timeout(self.agent.config.session.connect_timeout())
             .tcp_nodelay(true)
@@ -144,12 +186,15 @@ impl Session {
 
     fn hello(&self) -> v1::Hello {
         let config = &self.agent.config;
-        let uptime = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
+        let uptime = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
+            .map(Duration::from)
+            .unwrap_or_default();
         v1::Hello {
             node: config.node.clone(),
             agent_version: env!("CARGO_PKG_VERSION").into(),
             boot_id: self.agent.boot_id.clone(),
-            host_boot_unix_ms: unix_ms().saturating_sub(i64::try_from(uptime.as_millis()).unwrap_or(0)),
+            host_boot_unix_ms: unix_ms()
+                .saturating_sub(i64::try_from(uptime.as_millis()).unwrap_or(0)),
             probe_address: config.probe_advertise.clone().unwrap_or_default(),
             engine_hash: iaso_host::engine_hash(iaso_host::HOST_TARGET).to_string(),
             target: iaso_host::HOST_TARGET.into(),
@@ -157,11 +202,18 @@ impl Session {
     }
 
     /// Sends what the outbox holds above `sent`, as far as the queue has room; gives the last sequence sent.
-    fn pump(&self, up: &mpsc::Sender<v1::AgentMessage>, mut sent: u64) -> Result<u64, SessionError> {
+    fn pump(
+        &self,
+        up: &mpsc::Sender<v1::AgentMessage>,
+        mut sent: u64,
+    ) -> Result<u64, SessionError> {
         let outbox = self.agent.outbox();
         for record in outbox.after(sent, QUEUE) {
             let Ok(message) = v1::AgentMessage::decode(record.payload.as_slice()) else {
-                tracing::warn!(sequence = record.sequence, "an entry of the outbox cannot be read and is passed over");
+                tracing::warn!(
+                    sequence = record.sequence,
+                    "an entry of the outbox cannot be read and is passed over"
+                );
                 sent = record.sequence;
                 continue;
             };
@@ -183,7 +235,8 @@ impl Session {
             self_health: self.agent.self_health(),
         };
         // A queue that stays full for a whole heartbeat is a connection that takes nothing any more.
-        up.try_send(wire::message(v1::agent_message::Kind::Heartbeat(heartbeat))).map_err(|_| SessionError::Stuck)
+        up.try_send(wire::message(v1::agent_message::Kind::Heartbeat(heartbeat)))
+            .map_err(|_| SessionError::Stuck)
     }
 
     fn take(
@@ -196,7 +249,7 @@ impl Session {
         use v1::controller_message::Kind;
         let agent = Arc::clone(&self.agent);
         match message.kind {
-            Some(Kind::Assignment(assignment)) => self.accept(assignment, client),
+            Some(Kind::Assignment(assignment)) => self.accept(&assignment, client),
             Some(Kind::Ack(ack)) => {
                 if let Err(error) = agent.outbox().ack(ack.sequence) {
                     tracing::warn!(error = crate::config::chain(&error), "outbox");
@@ -204,7 +257,10 @@ impl Session {
             }
             Some(Kind::FixOrder(order)) => {
                 let Ok(place) = Arc::clone(orders).try_acquire_owned() else {
-                    tracing::warn!(order = order.order_id, "too many orders at once; passed over");
+                    tracing::warn!(
+                        order = order.order_id,
+                        "too many orders at once; passed over"
+                    );
                     return;
                 };
                 tokio::spawn(async move {
@@ -214,7 +270,10 @@ impl Session {
             }
             Some(Kind::ProbeOrder(order)) => {
                 let Ok(place) = Arc::clone(rounds).try_acquire_owned() else {
-                    tracing::warn!(round = order.round_id, "too many probe rounds at once; passed over");
+                    tracing::warn!(
+                        round = order.round_id,
+                        "too many probe rounds at once; passed over"
+                    );
                     return;
                 };
                 let up = up.clone();
@@ -222,23 +281,32 @@ impl Session {
                     let _place = place;
                     let report = crate::probe::round(order).await;
                     // If the session is gone, so is the round.
-                    let _ = up.send(wire::message(v1::agent_message::Kind::ProbeReport(report))).await;
+                    let _ = up
+                        .send(wire::message(v1::agent_message::Kind::ProbeReport(report)))
+                        .await;
                 });
             }
             None => tracing::debug!("a message of a kind that this version does not know"),
         }
     }
 
-    fn accept(&mut self, assignment: v1::Assignment, client: &Client) {
+    fn accept(&mut self, assignment: &v1::Assignment, client: &Client) {
         if assignment.heartbeat_ms > 0 {
             self.heartbeat = Duration::from_millis(assignment.heartbeat_ms.clamp(50, 600_000));
         }
         if let Err(seen) = self.agent.see_term(assignment.term) {
-            tracing::warn!(term = assignment.term, seen, "an assignment of a former leader is passed over");
+            tracing::warn!(
+                term = assignment.term,
+                seen,
+                "an assignment of a former leader is passed over"
+            );
             return;
         }
-        let source = assignment::Source { client: client.clone(), token: self.token.clone() };
-        assignment::accept(&self.agent, assignment, Some(source));
+        let source = assignment::Source {
+            client: client.clone(),
+            token: self.token.clone(),
+        };
+        assignment::accept(&self.agent, assignment, Some(&source));
     }
 }
 
@@ -246,7 +314,9 @@ impl Session {
 pub(crate) fn authorized<T>(body: T, token: Option<&str>) -> Result<Request<T>, SessionError> {
     let mut request = Request::new(body);
     if let Some(token) = token {
-        let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse().map_err(|_| SessionError::BadToken)?;
+        let mut value: MetadataValue<Ascii> = format!("Bearer {token}")
+            .parse()
+            .map_err(|_| SessionError::BadToken)?;
         value.set_sensitive(true);
         request.metadata_mut().insert("authorization", value);
     }

@@ -9,7 +9,10 @@ use crate::agent::Agent;
 
 /// Serves until the listener fails.
 pub async fn serve(listener: TcpListener, agent: Arc<Agent>) {
-    let router = Router::new().route("/metrics", get(metrics)).route("/healthz", get(health)).with_state(agent);
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(health))
+        .with_state(agent);
     if let Err(error) = axum::serve(listener, router).await {
         tracing::warn!(%error, "the status listener ended");
     }
@@ -27,6 +30,13 @@ async fn health(State(agent): State<Arc<Agent>>) -> (StatusCode, String) {
         (Some(_), true) => "connected",
         (Some(_), false) => "no session with the controller",
     };
-    let code = if unfit >= 8 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    (code, format!("self-health {unfit} (0 healthy, 8 unfit), {session}\n"))
+    let code = if unfit >= 8 {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    };
+    (
+        code,
+        format!("self-health {unfit} (0 healthy, 8 unfit), {session}\n"),
+    )
 }

@@ -31,7 +31,10 @@ pub fn report(spec: &Spec, run: &CheckRun, sequence: u64) -> v1::PluginReport {
     let (findings, fault) = match &run.outcome {
         Ok(found) => (findings(&spec.name, found), None),
         Err(fault) => {
-            let fault = v1::PluginFault { class: fault.class.as_str().into(), message: cut(&fault.message) };
+            let fault = v1::PluginFault {
+                class: fault.class.as_str().into(),
+                message: cut(&fault.message),
+            };
             (Vec::new(), Some(fault))
         }
     };
@@ -48,7 +51,11 @@ pub fn report(spec: &Spec, run: &CheckRun, sequence: u64) -> v1::PluginReport {
 }
 
 fn findings(plugin: &str, found: &[Finding]) -> Vec<v1::Finding> {
-    let room = if found.len() > MAX_FINDINGS { MAX_FINDINGS - 1 } else { MAX_FINDINGS };
+    let room = if found.len() > MAX_FINDINGS {
+        MAX_FINDINGS - 1
+    } else {
+        MAX_FINDINGS
+    };
     let mut out: Vec<v1::Finding> = found.iter().take(room).map(finding).collect();
     if found.len() > MAX_FINDINGS {
         out.push(v1::Finding {
@@ -63,7 +70,10 @@ fn findings(plugin: &str, found: &[Finding]) -> Vec<v1::Finding> {
 }
 
 fn finding(finding: &Finding) -> v1::Finding {
-    let pair = |(key, value): &(String, String)| v1::KeyValue { key: cut(key), value: cut(value) };
+    let pair = |(key, value): &(String, String)| v1::KeyValue {
+        key: cut(key),
+        value: cut(value),
+    };
     v1::Finding {
         code: cut(&finding.code),
         severity: finding.severity.clone(),
@@ -84,7 +94,12 @@ pub fn outcome(outcome: &Outcome, sequence: u64) -> v1::FixOutcome {
         fix: outcome.fix.clone(),
         result: outcome.result.clone(),
         reason: cut(&outcome.reason),
-        steps: outcome.steps.iter().take(MAX_FINDINGS).map(|step| cut(step)).collect(),
+        steps: outcome
+            .steps
+            .iter()
+            .take(MAX_FINDINGS)
+            .map(|step| cut(step))
+            .collect(),
         started_unix_ms: outcome.started_unix_ms,
         duration_us: outcome.duration_us,
     }
@@ -95,7 +110,10 @@ pub fn spec(assigned: &v1::PluginAssignment) -> Result<Spec, String> {
     if !crate::config::is_plugin_name(&assigned.name) {
         return Err(format!("`{}` is not a plugin's name", cut(&assigned.name)));
     }
-    let compiled = assigned.compiled_digest.parse().map_err(|error| format!("compiled_digest: {error}"))?;
+    let compiled = assigned
+        .compiled_digest
+        .parse()
+        .map_err(|error| format!("compiled_digest: {error}"))?;
     let grants = match assigned.grants_json.as_str() {
         "" => iaso_grants::Grants::default(),
         text => serde_json::from_str(text).map_err(|error| format!("grants: {error}"))?,
@@ -108,7 +126,11 @@ pub fn spec(assigned: &v1::PluginAssignment) -> Result<Spec, String> {
         compiled: Some(compiled),
         interval: bounded(assigned.interval_ms, 100, 86_400_000),
         timeout: bounded(assigned.timeout_ms, 10, 600_000),
-        config: assigned.config.iter().map(|pair| (pair.key.clone(), pair.value.clone())).collect(),
+        config: assigned
+            .config
+            .iter()
+            .map(|pair| (pair.key.clone(), pair.value.clone()))
+            .collect(),
         grants,
     })
 }
@@ -121,10 +143,16 @@ pub fn plugins(assignment: &v1::Assignment) -> impl Iterator<Item = &v1::PluginA
 /// What the controller delegates.
 #[must_use]
 pub fn delegation(delegation: Option<&v1::Delegation>) -> Delegation {
-    let Some(delegation) = delegation else { return Delegation::default() };
+    let Some(delegation) = delegation else {
+        return Delegation::default();
+    };
     Delegation {
         after: (delegation.after_ms > 0).then(|| Duration::from_millis(delegation.after_ms)),
-        rungs: delegation.rungs.iter().filter_map(|text| Rung::parse(text)).collect(),
+        rungs: delegation
+            .rungs
+            .iter()
+            .filter_map(|text| Rung::parse(text))
+            .collect(),
         attempts: delegation.attempts,
     }
 }
@@ -145,9 +173,18 @@ mod tests {
     #[test]
     fn an_assignment_with_a_bad_name_digest_or_grant_is_refused_in_words() {
         assert!(spec(&assigned()).is_ok_and(|spec| spec.grants.check.host));
-        let name = v1::PluginAssignment { name: "../x".into(), ..assigned() };
-        let digest = v1::PluginAssignment { compiled_digest: "x".into(), ..assigned() };
-        let grant = v1::PluginAssignment { grants_json: r#"{"chek":{}}"#.into(), ..assigned() };
+        let name = v1::PluginAssignment {
+            name: "../x".into(),
+            ..assigned()
+        };
+        let digest = v1::PluginAssignment {
+            compiled_digest: "x".into(),
+            ..assigned()
+        };
+        let grant = v1::PluginAssignment {
+            grants_json: r#"{"chek":{}}"#.into(),
+            ..assigned()
+        };
         for (assigned, word) in [(name, "name"), (digest, "compiled_digest"), (grant, "chek")] {
             let error = spec(&assigned).expect_err("refused");
             assert!(error.contains(word), "{error}");

@@ -77,7 +77,10 @@ impl Threads {
                 }
             })
             .map_err(|error| CapError::Unavailable(format!("cannot start a thread: {error}")))?;
-        let mut wait = Wait { answer: Some(answer), abandoned: &self.abandoned };
+        let mut wait = Wait {
+            answer: Some(answer),
+            abandoned: &self.abandoned,
+        };
         wait.answer(timeout).await
     }
 }
@@ -90,11 +93,15 @@ struct Wait<'a, T> {
 
 impl<T> Wait<'_, T> {
     async fn answer(&mut self, timeout: Duration) -> Result<T, CapError> {
-        let Some(answer) = self.answer.as_mut() else { return Err(CapError::Timeout) };
+        let Some(answer) = self.answer.as_mut() else {
+            return Err(CapError::Timeout);
+        };
         match tokio::time::timeout(timeout, answer).await {
             Ok(answer) => {
                 self.answer = None;
-                answer.map_err(|_| CapError::Other("the call's thread ended without an answer".into()))
+                answer.map_err(|_| {
+                    CapError::Other("the call's thread ended without an answer".into())
+                })
             }
             Err(_) => Err(CapError::Timeout),
         }
@@ -103,7 +110,9 @@ impl<T> Wait<'_, T> {
 
 impl<T> Drop for Wait<'_, T> {
     fn drop(&mut self) {
-        let Some(mut answer) = self.answer.take() else { return };
+        let Some(mut answer) = self.answer.take() else {
+            return;
+        };
         // Count first: the thread lowers the count only if it finds the channel closed.
         self.abandoned.fetch_add(1, Ordering::Relaxed);
         answer.close();
@@ -121,7 +130,9 @@ mod tests {
     async fn a_call_that_hangs_is_left_behind_counted_and_counted_off_when_it_returns() {
         let threads = Threads::new();
         let (release, hold) = std::sync::mpsc::channel::<()>();
-        let answer = threads.run(Duration::from_millis(20), move || hold.recv().is_ok()).await;
+        let answer = threads
+            .run(Duration::from_millis(20), move || hold.recv().is_ok())
+            .await;
         assert_eq!(answer, Err(CapError::Timeout));
         assert_eq!(threads.abandoned(), 1);
         drop(release);
@@ -138,9 +149,15 @@ mod tests {
         for _ in 0..THREADS_MAX {
             let hold = Arc::clone(&hold);
             let hang = move || drop(hold.lock().map(|hold| hold.recv()));
-            assert_eq!(threads.run(Duration::ZERO, hang).await, Err(CapError::Timeout));
+            assert_eq!(
+                threads.run(Duration::ZERO, hang).await,
+                Err(CapError::Timeout)
+            );
         }
-        assert!(matches!(threads.run(Duration::from_secs(9), || ()).await, Err(CapError::Unavailable(_))));
+        assert!(matches!(
+            threads.run(Duration::from_secs(9), || ()).await,
+            Err(CapError::Unavailable(_))
+        ));
         drop(release);
     }
 }

@@ -2,12 +2,7 @@
 //!
 //! An answer counts only if it comes from that server, with our random identifier and our question.
 
-use std::{
-    io,
-    net::SocketAddr,
-    str::FromStr as _,
-    time::Instant,
-};
+use std::{io, net::SocketAddr, str::FromStr as _, time::Instant};
 
 use hickory_proto::{
     op::{Message, MessageType, OpCode, Query, ResponseCode},
@@ -31,10 +26,16 @@ pub async fn query(call: &DnsCall) -> Result<DnsAnswer, CapError> {
     let mut request = Message::new(rand::random(), MessageType::Query, OpCode::Query);
     request.metadata.recursion_desired = true;
     request.add_query(question);
-    let bytes = request.to_vec().map_err(|error| CapError::Other(format!("cannot encode the question: {error}")))?;
+    let bytes = request
+        .to_vec()
+        .map_err(|error| CapError::Other(format!("cannot encode the question: {error}")))?;
     let start = Instant::now();
     let exchange = async {
-        if call.tcp { by_tcp(call.server, &request, &bytes).await } else { by_udp(call.server, &request, &bytes).await }
+        if call.tcp {
+            by_tcp(call.server, &request, &bytes).await
+        } else {
+            by_udp(call.server, &request, &bytes).await
+        }
     };
     match tokio::time::timeout(call.timeout, exchange).await {
         Ok(answer) => Ok(read_answer(&answer?, elapsed_us(start))),
@@ -45,12 +46,17 @@ pub async fn query(call: &DnsCall) -> Result<DnsAnswer, CapError> {
 fn question(call: &DnsCall) -> Result<Query, CapError> {
     let bad = |what: &str, text: &str| CapError::Other(format!("`{text}` is not {what}"));
     let name = Name::from_ascii(&call.name).map_err(|_| bad("a domain name", &call.name))?;
-    let kind = RecordType::from_str(&call.record_type).map_err(|_| bad("a record type", &call.record_type))?;
+    let kind = RecordType::from_str(&call.record_type)
+        .map_err(|_| bad("a record type", &call.record_type))?;
     Ok(Query::query(name, kind))
 }
 
 async fn by_udp(server: SocketAddr, request: &Message, bytes: &[u8]) -> Result<Message, CapError> {
-    let any: SocketAddr = if server.is_ipv4() { ([0u8; 4], 0).into() } else { ([0u16; 8], 0).into() };
+    let any: SocketAddr = if server.is_ipv4() {
+        ([0u8; 4], 0).into()
+    } else {
+        ([0u16; 8], 0).into()
+    };
     let failed = |error: io::Error| server_error(server, &error);
     // Each question has a socket of its own: its port is random, and the kernel drops what others send to it.
     let socket = UdpSocket::bind(any).await.map_err(failed)?;
@@ -59,7 +65,9 @@ async fn by_udp(server: SocketAddr, request: &Message, bytes: &[u8]) -> Result<M
     let mut buffer = vec![0; UDP_BYTES_MAX];
     loop {
         let length = socket.recv(&mut buffer).await.map_err(failed)?;
-        let answer = buffer.get(..length).and_then(|bytes| Message::from_vec(bytes).ok());
+        let answer = buffer
+            .get(..length)
+            .and_then(|bytes| Message::from_vec(bytes).ok());
         // A forged or late answer is passed over; the right one may still come.
         if let Some(answer) = answer.filter(|answer| is_answer(request, answer)) {
             return Ok(answer);
@@ -70,7 +78,8 @@ async fn by_udp(server: SocketAddr, request: &Message, bytes: &[u8]) -> Result<M
 async fn by_tcp(server: SocketAddr, request: &Message, bytes: &[u8]) -> Result<Message, CapError> {
     let failed = |error: io::Error| server_error(server, &error);
     let mut stream = TcpStream::connect(server).await.map_err(failed)?;
-    let length = u16::try_from(bytes.len()).map_err(|_| CapError::TooLarge("the question".into()))?;
+    let length =
+        u16::try_from(bytes.len()).map_err(|_| CapError::TooLarge("the question".into()))?;
     let framed = [length.to_be_bytes().as_slice(), bytes].concat();
     stream.write_all(&framed).await.map_err(failed)?;
     let length = stream.read_u16().await.map_err(failed)?;
@@ -81,19 +90,29 @@ async fn by_tcp(server: SocketAddr, request: &Message, bytes: &[u8]) -> Result<M
     if is_answer(request, &answer) {
         return Ok(answer);
     }
-    Err(CapError::Other(format!("{server} answered another question than ours")))
+    Err(CapError::Other(format!(
+        "{server} answered another question than ours"
+    )))
 }
 
 fn is_answer(request: &Message, answer: &Message) -> bool {
-    let header = answer.metadata.id == request.metadata.id && answer.metadata.message_type == MessageType::Response;
+    let header = answer.metadata.id == request.metadata.id
+        && answer.metadata.message_type == MessageType::Response;
     // A server that could not read the question may leave it out.
-    let unread = answer.queries.is_empty() && answer.metadata.response_code != ResponseCode::NoError;
+    let unread =
+        answer.queries.is_empty() && answer.metadata.response_code != ResponseCode::NoError;
     header && (unread || answer.queries == request.queries)
 }
 
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the operating system has more kinds of error than matter here"
+)]
 fn server_error(server: SocketAddr, error: &io::Error) -> CapError {
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => CapError::Unavailable(format!("{server} refuses: nothing listens there")),
+        io::ErrorKind::ConnectionRefused => {
+            CapError::Unavailable(format!("{server} refuses: nothing listens there"))
+        }
         io::ErrorKind::TimedOut => CapError::Timeout,
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
             CapError::Unavailable(format!("{server} is unreachable: {error}"))
@@ -108,7 +127,12 @@ fn server_error(server: SocketAddr, error: &io::Error) -> CapError {
 fn read_answer(answer: &Message, elapsed_us: u64) -> DnsAnswer {
     DnsAnswer {
         rcode: rcode(answer.metadata.response_code),
-        records: answer.answers.iter().take(RECORDS_MAX).map(|record| record.data.to_string()).collect(),
+        records: answer
+            .answers
+            .iter()
+            .take(RECORDS_MAX)
+            .map(|record| record.data.to_string())
+            .collect(),
         truncated: answer.metadata.truncation,
         authoritative: answer.metadata.authoritative,
         elapsed_us,
@@ -138,7 +162,13 @@ mod tests {
 
     fn call(server: SocketAddr, tcp: bool) -> DnsCall {
         let name = "kubernetes.default.svc.cluster.local.".into();
-        DnsCall { server, name, record_type: "A".into(), tcp, timeout: Duration::from_secs(5) }
+        DnsCall {
+            server,
+            name,
+            record_type: "A".into(),
+            tcp,
+            timeout: Duration::from_secs(5),
+        }
     }
 
     fn answer_to(request: &[u8]) -> Message {
@@ -147,7 +177,11 @@ mod tests {
         answer.metadata.authoritative = true;
         let name = request.queries[0].name().clone();
         answer.add_query(request.queries[0].clone());
-        answer.add_answer(Record::from_rdata(name, 5, RData::A(A(Ipv4Addr::new(10, 43, 0, 1)))));
+        answer.add_answer(Record::from_rdata(
+            name,
+            5,
+            RData::A(A(Ipv4Addr::new(10, 43, 0, 1))),
+        ));
         answer
     }
 
@@ -164,19 +198,27 @@ mod tests {
             let mut wrong_question = right.clone();
             wrong_question.queries[0].set_query_type(RecordType::TXT);
             for message in [wrong_id, wrong_question, right] {
-                server.send_to(&message.to_vec().expect("encode"), from).await.expect("send");
+                server
+                    .send_to(&message.to_vec().expect("encode"), from)
+                    .await
+                    .expect("send");
             }
         };
         let call = call(address, false);
         let (answer, ()) = tokio::join!(query(&call), serve);
         let answer = answer.expect("an answer");
-        assert_eq!((answer.rcode.as_str(), answer.authoritative), ("NOERROR", true));
+        assert_eq!(
+            (answer.rcode.as_str(), answer.authoritative),
+            ("NOERROR", true)
+        );
         assert_eq!(answer.records, ["10.43.0.1"]);
     }
 
     #[tokio::test]
     async fn by_tcp_an_answer_is_read_to_its_length() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("bind");
         let address = listener.local_addr().expect("address");
         let serve = async {
             let (mut stream, _) = listener.accept().await.expect("accept");
@@ -185,7 +227,10 @@ mod tests {
             let mut answer = answer_to(&buffer);
             answer.metadata.response_code = ResponseCode::NXDomain;
             let bytes = answer.to_vec().expect("encode");
-            stream.write_u16(u16::try_from(bytes.len()).expect("short")).await.expect("length");
+            stream
+                .write_u16(u16::try_from(bytes.len()).expect("short"))
+                .await
+                .expect("length");
             stream.write_all(&bytes).await.expect("answer");
         };
         let call = call(address, true);
@@ -197,12 +242,18 @@ mod tests {
     async fn a_silent_server_times_out_and_a_closed_port_is_unavailable() {
         let silent = UdpSocket::bind("127.0.0.1:0").await.expect("bind");
         let address = silent.local_addr().expect("address");
-        let short = DnsCall { timeout: Duration::from_millis(30), ..call(address, false) };
+        let short = DnsCall {
+            timeout: Duration::from_millis(30),
+            ..call(address, false)
+        };
         assert_eq!(query(&short).await, Err(CapError::Timeout));
         drop(silent);
         for tcp in [false, true] {
             let refused = query(&call(address, tcp)).await;
-            assert!(matches!(refused, Err(CapError::Unavailable(_))), "{refused:?}");
+            assert!(
+                matches!(refused, Err(CapError::Unavailable(_))),
+                "{refused:?}"
+            );
         }
     }
 }

@@ -21,7 +21,12 @@ pub fn stat(path: &Path) -> Result<Stat, CapError> {
     let file = match open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Stat { kind: "missing".into(), size: 0, modified_unix_ms: 0, mode: 0 });
+            return Ok(Stat {
+                kind: "missing".into(),
+                size: 0,
+                modified_unix_ms: 0,
+                mode: 0,
+            });
         }
         Err(error) => return Err(told(path, &error)),
     };
@@ -35,7 +40,10 @@ pub fn stat(path: &Path) -> Result<Stat, CapError> {
         () if kind.is_fifo() => "fifo",
         () => "device",
     };
-    let modified_ms = meta.mtime().saturating_mul(1000).saturating_add(meta.mtime_nsec() / 1_000_000);
+    let modified_ms = meta
+        .mtime()
+        .saturating_mul(1000)
+        .saturating_add(meta.mtime_nsec() / 1_000_000);
     Ok(Stat {
         kind: word.into(),
         size: meta.size(),
@@ -47,10 +55,14 @@ pub fn stat(path: &Path) -> Result<Stat, CapError> {
 /// A part of a regular file.
 pub fn read(path: &Path, offset: u64, max_bytes: u32) -> Result<Chunk, CapError> {
     // A FIFO must not make us wait, nor a terminal become ours.
-    let file = open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).map_err(|error| told(path, &error))?;
+    let file = open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
+        .map_err(|error| told(path, &error))?;
     let meta = file.metadata().map_err(|error| told(path, &error))?;
     if !meta.is_file() {
-        return Err(CapError::Unavailable(format!("{} is not a regular file", path.display())));
+        return Err(CapError::Unavailable(format!(
+            "{} is not a regular file",
+            path.display()
+        )));
     }
     let wanted = max_bytes.min(READ_BYTES_MAX) as usize;
     // One byte more than wanted tells whether more follows; sizes of files in /proc are not to be believed.
@@ -65,19 +77,27 @@ pub fn read(path: &Path, offset: u64, max_bytes: u32) -> Result<Chunk, CapError>
         }
     }
     data.truncate(filled.min(wanted));
-    Ok(Chunk { data, truncated: filled > wanted })
+    Ok(Chunk {
+        data,
+        truncated: filled > wanted,
+    })
 }
 
 fn open(path: &Path, flags: OFlag) -> io::Result<File> {
     let how = OpenHow::new()
         .flags(flags | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    openat2(AT_FDCWD, path, how).map(File::from).map_err(io::Error::from)
+    openat2(AT_FDCWD, path, how)
+        .map(File::from)
+        .map_err(io::Error::from)
 }
 
 fn told(path: &Path, error: &io::Error) -> CapError {
     if error.raw_os_error() == Some(nix::libc::ELOOP) {
-        return CapError::Unavailable(format!("{} became a symbolic link since it was checked", path.display()));
+        return CapError::Unavailable(format!(
+            "{} became a symbolic link since it was checked",
+            path.display()
+        ));
     }
     super::os_error(&path.display().to_string(), error)
 }
@@ -95,9 +115,16 @@ mod tests {
         std::os::unix::fs::symlink(root.join("real"), root.join("link")).expect("symlink");
         for path in ["link/secret", "link"] {
             let path = root.join(path);
-            assert!(matches!(read(&path, 0, 10), Err(CapError::Unavailable(_))), "{}", path.display());
+            assert!(
+                matches!(read(&path, 0, 10), Err(CapError::Unavailable(_))),
+                "{}",
+                path.display()
+            );
         }
-        assert_eq!(read(&root.join("real/secret"), 0, 10).expect("plain").data, b"s");
+        assert_eq!(
+            read(&root.join("real/secret"), 0, 10).expect("plain").data,
+            b"s"
+        );
     }
 
     #[test]
@@ -106,10 +133,18 @@ mod tests {
         let path = root.path().canonicalize().expect("real").join("f");
         std::fs::write(&path, "abcdef").expect("write");
         let part = read(&path, 2, 3).expect("read");
-        assert_eq!((part.data.as_slice(), part.truncated), (b"cde".as_slice(), true));
+        assert_eq!(
+            (part.data.as_slice(), part.truncated),
+            (b"cde".as_slice(), true)
+        );
         let rest = read(&path, 3, 3).expect("read");
-        assert_eq!((rest.data.as_slice(), rest.truncated), (b"def".as_slice(), false));
-        assert!(read(Path::new("/proc/cpuinfo"), 0, 4096).is_ok_and(|chunk| !chunk.data.is_empty()));
+        assert_eq!(
+            (rest.data.as_slice(), rest.truncated),
+            (b"def".as_slice(), false)
+        );
+        assert!(
+            read(Path::new("/proc/cpuinfo"), 0, 4096).is_ok_and(|chunk| !chunk.data.is_empty())
+        );
     }
 
     #[test]
@@ -118,9 +153,19 @@ mod tests {
         let root = root.path().canonicalize().expect("real");
         let _socket = std::os::unix::net::UnixListener::bind(root.join("s")).expect("bind");
         let kind = |name: &str| stat(&root.join(name)).expect("stat").kind;
-        assert_eq!((kind("s").as_str(), kind("gone").as_str(), stat(&root).expect("stat").kind.as_str()), ("socket", "missing", "directory"));
+        assert_eq!(
+            (
+                kind("s").as_str(),
+                kind("gone").as_str(),
+                stat(&root).expect("stat").kind.as_str()
+            ),
+            ("socket", "missing", "directory")
+        );
         nix::unistd::mkfifo(&root.join("p"), nix::sys::stat::Mode::S_IRWXU).expect("mkfifo");
         assert_eq!(kind("p"), "fifo");
-        assert!(read(&root.join("p"), 0, 1).is_err(), "a FIFO neither hangs nor reads");
+        assert!(
+            read(&root.join("p"), 0, 1).is_err(),
+            "a FIFO neither hangs nor reads"
+        );
     }
 }

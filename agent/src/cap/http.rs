@@ -22,7 +22,8 @@ pub async fn send(call: HttpCall) -> Result<HttpResponse, CapError> {
 }
 
 async fn exchange(call: HttpCall, start: Instant) -> Result<HttpResponse, CapError> {
-    let url = Url::parse(call.url.as_str()).map_err(|error| CapError::Other(format!("not a URL: {error}")))?;
+    let url = Url::parse(call.url.as_str())
+        .map_err(|error| CapError::Other(format!("not a URL: {error}")))?;
     let client = client(&call, &url)?;
     let method = Method::from_bytes(call.method.as_bytes())
         .map_err(|_| CapError::Other(format!("`{}` is not an HTTP method", call.method)))?;
@@ -30,12 +31,19 @@ async fn exchange(call: HttpCall, start: Instant) -> Result<HttpResponse, CapErr
     for (name, value) in &call.headers {
         request = request.header(name, value);
     }
-    let mut answer = request.send().await.map_err(|error| failed(call.connect_to, &error))?;
+    let mut answer = request
+        .send()
+        .await
+        .map_err(|error| failed(call.connect_to, &error))?;
     let headers = headers(&answer);
     let max = call.max_bytes as usize;
     let mut body = Vec::new();
     let mut truncated = false;
-    while let Some(chunk) = answer.chunk().await.map_err(|error| failed(call.connect_to, &error))? {
+    while let Some(chunk) = answer
+        .chunk()
+        .await
+        .map_err(|error| failed(call.connect_to, &error))?
+    {
         let room = max - body.len();
         body.extend_from_slice(chunk.get(..room.min(chunk.len())).unwrap_or_default());
         if chunk.len() > room {
@@ -43,14 +51,23 @@ async fn exchange(call: HttpCall, start: Instant) -> Result<HttpResponse, CapErr
             break;
         }
     }
-    Ok(HttpResponse { status: answer.status().as_u16(), headers, body, truncated, elapsed_us: elapsed_us(start) })
+    Ok(HttpResponse {
+        status: answer.status().as_u16(),
+        headers,
+        body,
+        truncated,
+        elapsed_us: elapsed_us(start),
+    })
 }
 
 /// A client of its own for each request: no connection, cookie or name outlives it.
 fn client(call: &HttpCall, url: &Url) -> Result<Client, CapError> {
     // A second installation fails, and means that there is one.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = Client::builder().redirect(Policy::none()).no_proxy().user_agent(concat!("iaso-agent/", env!("CARGO_PKG_VERSION")));
+    let mut builder = Client::builder()
+        .redirect(Policy::none())
+        .no_proxy()
+        .user_agent(concat!("iaso-agent/", env!("CARGO_PKG_VERSION")));
     if let Some(name) = url.domain() {
         builder = builder.resolve(name, call.connect_to);
     }
@@ -58,7 +75,9 @@ fn client(call: &HttpCall, url: &Url) -> Result<Client, CapError> {
         // Reading the system's certificates takes longer than the request.
         builder = builder.tls_certs_only([]);
     }
-    builder.build().map_err(|error| CapError::Unavailable(format!("no TLS on this host: {}", chain(&error))))
+    builder
+        .build()
+        .map_err(|error| CapError::Unavailable(format!("no TLS on this host: {}", chain(&error))))
 }
 
 fn headers(answer: &Response) -> Vec<(String, String)> {
@@ -67,7 +86,12 @@ fn headers(answer: &Response) -> Vec<(String, String)> {
         .iter()
         .take(HEADERS_MAX)
         .filter(|(_, value)| value.len() <= HEADER_BYTES_MAX)
-        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .map(|(name, value)| {
+            (
+                name.to_string(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            )
+        })
         .collect()
 }
 
@@ -134,8 +158,14 @@ mod tests {
         let url = format!("http://checked.invalid:{}/healthz", to.port());
         let (got, request) = tokio::join!(send(call(&url, to)), serve_once(listener, answer));
         let got = got.expect("an answer");
-        assert_eq!((got.status, got.body.as_slice(), got.truncated), (302, b"abcd".as_slice(), true));
-        assert!(request.contains("host: checked.invalid") && request.contains("x-a: b"), "{request}");
+        assert_eq!(
+            (got.status, got.body.as_slice(), got.truncated),
+            (302, b"abcd".as_slice(), true)
+        );
+        assert!(
+            request.contains("host: checked.invalid") && request.contains("x-a: b"),
+            "{request}"
+        );
     }
 
     #[tokio::test]
@@ -143,10 +173,16 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let to = listener.local_addr().expect("address");
         let url = format!("http://{to}/");
-        let short = HttpCall { timeout: Duration::from_millis(50), ..call(&url, to) };
+        let short = HttpCall {
+            timeout: Duration::from_millis(50),
+            ..call(&url, to)
+        };
         assert_eq!(send(short).await, Err(CapError::Timeout));
         drop(listener);
         let refused = send(call(&url, to)).await;
-        assert!(matches!(&refused, Err(CapError::Unavailable(text)) if text.contains("refused")), "{refused:?}");
+        assert!(
+            matches!(&refused, Err(CapError::Unavailable(text)) if text.contains("refused")),
+            "{refused:?}"
+        );
     }
 }

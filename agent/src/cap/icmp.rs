@@ -52,7 +52,12 @@ enum Reply {
 pub async fn ping(call: &PingCall) -> Result<PingOutcome, CapError> {
     let (socket, method) = open(call)?;
     let started = Instant::now();
-    let mut pinger = Pinger { socket, method, call, ident: rand::random() };
+    let mut pinger = Pinger {
+        socket,
+        method,
+        call,
+        ident: rand::random(),
+    };
     let mut outcome = Tally::default();
     for sequence in 0..call.count {
         let left = call.timeout.saturating_sub(started.elapsed());
@@ -79,12 +84,19 @@ struct Pinger<'a> {
 impl Pinger<'_> {
     async fn one(&mut self, sequence: u16, share: Duration) -> io::Result<Reply> {
         let family = Family::of(self.call.address);
-        let probe = Probe::new(family, self.ident, sequence, self.call.payload_bytes as usize);
+        let probe = Probe::new(
+            family,
+            self.ident,
+            sequence,
+            self.call.payload_bytes as usize,
+        );
         let sent = Instant::now();
         if self.method == Method::Udp {
             self.socket.send(probe.payload()).await?;
         } else {
-            self.socket.send_to(&probe.encode(), SocketAddr::new(self.call.address, 0)).await?;
+            self.socket
+                .send_to(&probe.encode(), SocketAddr::new(self.call.address, 0))
+                .await?;
         }
         match tokio::time::timeout(share, self.reply(&probe, sent)).await {
             Ok(reply) => reply,
@@ -108,7 +120,9 @@ impl Pinger<'_> {
             };
             let Some(message) = message else { continue };
             match probe.judge(message, self.method == Method::Raw) {
-                Verdict::Echo if same_host(from.ip(), self.call.address) => return Ok(Reply::Echo(elapsed)),
+                Verdict::Echo if same_host(from.ip(), self.call.address) => {
+                    return Ok(Reply::Echo(elapsed));
+                }
                 Verdict::Unreachable => return Ok(Reply::Unreachable),
                 Verdict::TooBig => return Ok(Reply::TooBig),
                 Verdict::Echo | Verdict::NotOurs => {}
@@ -117,15 +131,24 @@ impl Pinger<'_> {
     }
 
     /// What the kernel knows already, and for UDP the refusal that proves that the host answers.
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "the operating system has more kinds of error than matter here"
+    )]
     fn after_error(&self, error: &io::Error) -> Result<Reply, CapError> {
         match error.kind() {
-            io::ErrorKind::ConnectionRefused if self.method == Method::Udp => Ok(Reply::Echo(Duration::ZERO)),
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
-                Ok(Reply::Unreachable)
+            io::ErrorKind::ConnectionRefused if self.method == Method::Udp => {
+                Ok(Reply::Echo(Duration::ZERO))
             }
+            io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable => Ok(Reply::Unreachable),
             _ if error.raw_os_error() == Some(nix::libc::EMSGSIZE) => Ok(Reply::TooBig),
             io::ErrorKind::PermissionDenied => Ok(Reply::Unreachable),
-            _ => Err(CapError::Other(format!("ping {}: {error}", self.call.address))),
+            _ => Err(CapError::Other(format!(
+                "ping {}: {error}",
+                self.call.address
+            ))),
         }
     }
 }
@@ -146,13 +169,17 @@ fn open(call: &PingCall) -> Result<(UdpSocket, Method), CapError> {
     ];
     let mut last = None;
     for (kind, protocol, method) in attempts {
-        match Socket::new(domain, kind, Some(protocol)).and_then(|socket| prepare(socket, method, call)) {
+        match Socket::new(domain, kind, Some(protocol))
+            .and_then(|socket| prepare(socket, method, call))
+        {
             Ok(socket) => return Ok((socket, method)),
             Err(error) => last = Some(error),
         }
     }
     let why = last.map(|error| error.to_string()).unwrap_or_default();
-    Err(CapError::Unavailable(format!("no socket to ping with: {why}")))
+    Err(CapError::Unavailable(format!(
+        "no socket to ping with: {why}"
+    )))
 }
 
 fn prepare(socket: Socket, method: Method, call: &PingCall) -> io::Result<UdpSocket> {
@@ -163,7 +190,9 @@ fn prepare(socket: Socket, method: Method, call: &PingCall) -> io::Result<UdpSoc
             IpAddr::V6(_) => sockopt::set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::DO)?,
         }
     }
-    let socket = UdpSocket::from_std(std::net::UdpSocket::from(std::os::fd::OwnedFd::from(socket)))?;
+    let socket = UdpSocket::from_std(std::net::UdpSocket::from(std::os::fd::OwnedFd::from(
+        socket,
+    )))?;
     if method == Method::Udp {
         let to = SocketAddr::new(call.address, UDP_PORT);
         let connected: std::net::UdpSocket = socket.into_std()?;
@@ -221,14 +250,26 @@ mod tests {
 
     fn call(payload_bytes: u32, dont_fragment: bool) -> PingCall {
         let address = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-        PingCall { address, count: 3, timeout: Duration::from_secs(3), payload_bytes, dont_fragment }
+        PingCall {
+            address,
+            count: 3,
+            timeout: Duration::from_secs(3),
+            payload_bytes,
+            dont_fragment,
+        }
     }
 
     #[tokio::test]
     async fn the_host_itself_answers_every_request() {
         let outcome = ping(&call(56, false)).await.expect("loopback answers");
-        assert_eq!((outcome.outcome.as_str(), outcome.sent, outcome.received), ("ok", 3, 3), "{outcome:?}");
-        assert!(outcome.rtt_min_us <= outcome.rtt_avg_us && outcome.rtt_avg_us <= outcome.rtt_max_us);
+        assert_eq!(
+            (outcome.outcome.as_str(), outcome.sent, outcome.received),
+            ("ok", 3, 3),
+            "{outcome:?}"
+        );
+        assert!(
+            outcome.rtt_min_us <= outcome.rtt_avg_us && outcome.rtt_avg_us <= outcome.rtt_max_us
+        );
     }
 
     #[tokio::test]
@@ -242,8 +283,20 @@ mod tests {
         let call = call(8, false);
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).expect("socket");
         let socket = prepare(socket, Method::Udp, &call).expect("prepare");
-        let mut pinger = Pinger { socket, method: Method::Udp, call: &call, ident: 1 };
-        let error = pinger.one(0, call.timeout).await.err().expect("the closed port refuses");
-        assert!(matches!(pinger.after_error(&error), Ok(Reply::Echo(_))), "{error}");
+        let mut pinger = Pinger {
+            socket,
+            method: Method::Udp,
+            call: &call,
+            ident: 1,
+        };
+        let error = pinger
+            .one(0, call.timeout)
+            .await
+            .err()
+            .expect("the closed port refuses");
+        assert!(
+            matches!(pinger.after_error(&error), Ok(Reply::Echo(_))),
+            "{error}"
+        );
     }
 }

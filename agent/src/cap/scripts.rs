@@ -52,7 +52,9 @@ impl Scripts {
     /// Runs the script called `name`.
     pub async fn run(&self, name: &str, timeout: Duration) -> Result<ScriptOutcome, CapError> {
         let path = self.paths.get(name).ok_or_else(|| {
-            CapError::Unavailable(format!("the agent's configuration has no script `{name}`: add it under [scripts]"))
+            CapError::Unavailable(format!(
+                "the agent's configuration has no script `{name}`: add it under [scripts]"
+            ))
         })?;
         run(path, timeout).await
     }
@@ -71,7 +73,10 @@ async fn run(path: &Path, timeout: Duration) -> Result<ScriptOutcome, CapError> 
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| super::os_error(&format!("script {}", path.display()), &error))?;
-    let leader = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+    let leader = child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .map(Pid::from_raw);
     let mut group = Group(leader);
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let output = tokio::spawn(async move { tokio::join!(tail(stdout), tail(stderr)) });
@@ -80,7 +85,8 @@ async fn run(path: &Path, timeout: Duration) -> Result<ScriptOutcome, CapError> 
         return Err(CapError::Timeout); // Dropping the group kills it.
     };
     group.0 = None;
-    let status = status.map_err(|error| CapError::Other(format!("cannot wait for {}: {error}", path.display())))?;
+    let status = status
+        .map_err(|error| CapError::Other(format!("cannot wait for {}: {error}", path.display())))?;
     // A daemon that the script started may keep the pipes open for ever: it is not waited for.
     let (out, err) = match tokio::time::timeout(DRAIN_TIMEOUT, output).await {
         Ok(Ok(both)) => both,
@@ -129,7 +135,10 @@ mod tests {
     #[tokio::test]
     async fn its_exit_code_and_the_end_of_its_output_are_reported() {
         let (_root, scripts) = script("yes | head -c 100000; echo; echo the end >&2; exit 7");
-        let outcome = scripts.run("s", Duration::from_secs(20)).await.expect("it ran");
+        let outcome = scripts
+            .run("s", Duration::from_secs(20))
+            .await
+            .expect("it ran");
         assert_eq!(outcome.exit_code, 7);
         assert!(outcome.output.len() <= OUTPUT_BYTES_MAX && outcome.output.ends_with("the end\n"));
     }
@@ -138,16 +147,26 @@ mod tests {
     async fn when_time_is_up_its_children_die_with_it() {
         let root = tempfile::tempdir().expect("temporary directory");
         let pid_file = root.path().join("pid");
-        let (_script, scripts) = script(&format!("sleep 600 & echo $! > {0}.new; mv {0}.new {0}; wait", pid_file.display()));
-        let run = tokio::spawn(async move { scripts.run("s", Duration::from_secs(600)).await });
+        let (_script, scripts) = script(&format!(
+            "sleep 600 & echo $! > {0}.new; mv {0}.new {0}; wait",
+            pid_file.display()
+        ));
+        let run = tokio::spawn(async move { scripts.run("s", Duration::from_mins(10)).await });
         while !pid_file.exists() {
             tokio::task::yield_now().await;
         }
-        let pid: i32 = std::fs::read_to_string(&pid_file).expect("pid").trim().parse().expect("number");
+        let pid: i32 = std::fs::read_to_string(&pid_file)
+            .expect("pid")
+            .trim()
+            .parse()
+            .expect("number");
         run.abort();
         let _ = run.await;
         // Gone, or a zombie that waits for whoever is process 1 here.
-        let alive = || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z"));
+        let alive = || {
+            std::fs::read_to_string(format!("/proc/{pid}/stat"))
+                .is_ok_and(|stat| !stat.contains(") Z"))
+        };
         while alive() {
             tokio::task::yield_now().await;
         }
@@ -156,14 +175,21 @@ mod tests {
     #[tokio::test]
     async fn a_script_that_nobody_configured_is_unavailable_with_what_to_do() {
         let (_root, scripts) = script("true");
-        let error = scripts.run("other", Duration::from_secs(1)).await.expect_err("unknown").to_string();
+        let error = scripts
+            .run("other", Duration::from_secs(1))
+            .await
+            .expect_err("unknown")
+            .to_string();
         assert!(error.contains("[scripts]"), "{error}");
     }
 
     #[tokio::test]
     async fn a_daemon_that_keeps_the_output_open_is_not_waited_for() {
         let (_root, scripts) = script("sleep 30 & echo $!");
-        let outcome = scripts.run("s", Duration::from_secs(20)).await.expect("it ran");
+        let outcome = scripts
+            .run("s", Duration::from_secs(20))
+            .await
+            .expect("it ran");
         assert_eq!(outcome.exit_code, 0);
     }
 }

@@ -23,7 +23,8 @@ impl States {
 
     /// What the plugin has kept.
     pub fn load(&self, plugin: &str) -> Result<Option<Vec<u8>>, CapError> {
-        disk::read_bounded(&self.file(plugin)?, FILE_BYTES_MAX).map_err(|error| CapError::Other(error.to_string()))
+        disk::read_bounded(&self.file(plugin)?, FILE_BYTES_MAX)
+            .map_err(|error| CapError::Other(error.to_string()))
     }
 
     /// Replaces what the plugin has kept.
@@ -39,7 +40,9 @@ impl States {
 
     fn file(&self, plugin: &str) -> Result<PathBuf, CapError> {
         if !crate::config::is_plugin_name(plugin) {
-            return Err(CapError::Other(format!("`{plugin}` is not a plugin's name")));
+            return Err(CapError::Other(format!(
+                "`{plugin}` is not a plugin's name"
+            )));
         }
         Ok(self.directory.join(format!("{plugin}.state")))
     }

@@ -12,9 +12,7 @@ use futures::StreamExt as _;
 use iaso_host::{CapError, Job, types::Unit};
 use tokio::sync::Mutex;
 use zbus::{
-    Connection, OwnedObjectPath, Proxy, connection,
-    proxy::CacheProperties,
-    zvariant::OwnedVariant,
+    Connection, OwnedObjectPath, Proxy, connection, proxy::CacheProperties, zvariant::OwnedVariant,
 };
 
 const SERVICE: &str = "org.freedesktop.systemd1";
@@ -39,7 +37,10 @@ impl Systemd {
     /// `address`: of the bus; the system bus when there is none.
     #[must_use]
     pub fn new(address: Option<String>) -> Self {
-        Self { address, connection: Mutex::new(None) }
+        Self {
+            address,
+            connection: Mutex::new(None),
+        }
     }
 
     /// The state of one unit.
@@ -75,14 +76,18 @@ impl Systemd {
             builder.method_timeout(CALL_TIMEOUT).build().await
         };
         let made = tokio::time::timeout(CONNECT_TIMEOUT, connect).await;
-        let connection = made.map_err(|_| self.no_bus("it does not answer"))?.map_err(|error| self.no_bus(&error.to_string()))?;
+        let connection = made
+            .map_err(|_| self.no_bus("it does not answer"))?
+            .map_err(|error| self.no_bus(&error.to_string()))?;
         *held = Some(connection.clone());
         Ok(connection)
     }
 
     fn no_bus(&self, why: &str) -> CapError {
         let which = self.address.as_deref().unwrap_or("the system bus");
-        CapError::Unavailable(format!("there is no systemd here that the agent can talk to: no D-Bus at {which} ({why})"))
+        CapError::Unavailable(format!(
+            "there is no systemd here that the agent can talk to: no D-Bus at {which} ({why})"
+        ))
     }
 
     /// After an error of the connection itself, the next call connects anew.
@@ -99,11 +104,20 @@ impl Systemd {
     }
 }
 
-async fn within<T>(timeout: Duration, work: impl Future<Output = Result<T, CapError>>) -> Result<T, CapError> {
-    tokio::time::timeout(timeout, work).await.unwrap_or(Err(CapError::Timeout))
+async fn within<T>(
+    timeout: Duration,
+    work: impl Future<Output = Result<T, CapError>>,
+) -> Result<T, CapError> {
+    tokio::time::timeout(timeout, work)
+        .await
+        .unwrap_or(Err(CapError::Timeout))
 }
 
-async fn proxy<'a>(connection: &Connection, path: OwnedObjectPath, interface: &'static str) -> zbus::Result<Proxy<'a>> {
+async fn proxy<'a>(
+    connection: &Connection,
+    path: OwnedObjectPath,
+    interface: &'static str,
+) -> zbus::Result<Proxy<'a>> {
     zbus::proxy::Builder::new(connection)
         .destination(SERVICE)
         .path(path)
@@ -114,7 +128,12 @@ async fn proxy<'a>(connection: &Connection, path: OwnedObjectPath, interface: &'
 }
 
 async fn manager<'a>(connection: &Connection) -> zbus::Result<Proxy<'a>> {
-    proxy(connection, OwnedObjectPath::try_from(MANAGER_PATH)?, MANAGER).await
+    proxy(
+        connection,
+        OwnedObjectPath::try_from(MANAGER_PATH)?,
+        MANAGER,
+    )
+    .await
 }
 
 async fn read_unit(connection: &Connection, name: &str) -> zbus::Result<Unit> {
@@ -124,7 +143,10 @@ async fn read_unit(connection: &Connection, name: &str) -> zbus::Result<Unit> {
     let properties = proxy(connection, path, "org.freedesktop.DBus.Properties").await?;
     let unit: Properties = properties.call("GetAll", &(UNIT,)).await?;
     // Only services have the second set.
-    let service: Properties = properties.call("GetAll", &(UNIT_SERVICE,)).await.unwrap_or_default();
+    let service: Properties = properties
+        .call("GetAll", &(UNIT_SERVICE,))
+        .await
+        .unwrap_or_default();
     Ok(to_unit(name, &unit, &service))
 }
 
@@ -136,7 +158,10 @@ fn to_unit(name: &str, unit: &Properties, service: &Properties) -> Unit {
         "deactivating" => "ActiveExitTimestampMonotonic",
         _ => "InactiveEnterTimestampMonotonic",
     };
-    let since = [entered, "StateChangeTimestampMonotonic"].iter().map(|key| number(unit, key)).find(|us| *us > 0);
+    let since = [entered, "StateChangeTimestampMonotonic"]
+        .iter()
+        .map(|key| number(unit, key))
+        .find(|us| *us > 0);
     Unit {
         name: name.to_owned(),
         load_state: text(unit, "LoadState"),
@@ -158,11 +183,19 @@ fn attributes(unit: &Properties, service: &Properties) -> Vec<(String, String)> 
         ("status-text", text(service, "StatusText")),
         ("type", text(service, "Type")),
     ];
-    fields.into_iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| (key.to_owned(), value)).collect()
+    fields
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }
 
 fn text(properties: &Properties, key: &str) -> String {
-    properties.get(key).and_then(|value| value.downcast_ref::<&str>().ok()).unwrap_or_default().to_owned()
+    properties
+        .get(key)
+        .and_then(|value| value.downcast_ref::<&str>().ok())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn number(properties: &Properties, key: &str) -> u64 {
@@ -170,8 +203,13 @@ fn number(properties: &Properties, key: &str) -> u64 {
 }
 
 fn signed(properties: &Properties, key: &str) -> i64 {
-    let Some(value) = properties.get(key) else { return 0 };
-    let wide = value.downcast_ref::<u64>().ok().and_then(|n| i64::try_from(n).ok());
+    let Some(value) = properties.get(key) else {
+        return 0;
+    };
+    let wide = value
+        .downcast_ref::<u64>()
+        .ok()
+        .and_then(|n| i64::try_from(n).ok());
     wide.or_else(|| value.downcast_ref::<u32>().ok().map(i64::from))
         .or_else(|| value.downcast_ref::<i32>().ok().map(i64::from))
         .or_else(|| value.downcast_ref::<i64>().ok())
@@ -197,17 +235,26 @@ async fn run_job(connection: &Connection, unit: &str, job: Job) -> zbus::Result<
     };
     let queued: OwnedObjectPath = manager.call(method, &(unit, "replace")).await?;
     while let Some(signal) = removed.next().await {
-        let (_, path, _, result): (u32, OwnedObjectPath, String, String) = signal.body().deserialize()?;
+        let (_, path, _, result): (u32, OwnedObjectPath, String, String) =
+            signal.body().deserialize()?;
         if path == queued {
             return Ok(result);
         }
     }
-    Err(zbus::Error::InputOutput(std::sync::Arc::new(std::io::Error::from(std::io::ErrorKind::ConnectionAborted))))
+    Err(zbus::Error::InputOutput(std::sync::Arc::new(
+        std::io::Error::from(std::io::ErrorKind::ConnectionAborted),
+    )))
 }
 
-#[allow(clippy::wildcard_enum_match_arm, reason = "only these two mean that the connection is gone")]
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "only these two mean that the connection is gone"
+)]
 fn is_transport(error: &zbus::Error) -> bool {
-    matches!(error, zbus::Error::InputOutput(_) | zbus::Error::Handshake(_))
+    matches!(
+        error,
+        zbus::Error::InputOutput(_) | zbus::Error::Handshake(_)
+    )
 }
 
 fn explain(error: &zbus::Error, unit: &str) -> CapError {
@@ -217,10 +264,14 @@ fn explain(error: &zbus::Error, unit: &str) -> CapError {
         return CapError::Unavailable(format!("systemd knows no unit {unit}"));
     }
     if says("AccessDenied") || says("InteractiveAuthorizationRequired") {
-        return CapError::Unavailable(format!("systemd does not let the agent's user do this to {unit}: run the agent as root"));
+        return CapError::Unavailable(format!(
+            "systemd does not let the agent's user do this to {unit}: run the agent as root"
+        ));
     }
     if says("ServiceUnknown") || says("NameHasNoOwner") {
-        return CapError::Unavailable("there is no systemd here: the bus knows no org.freedesktop.systemd1".into());
+        return CapError::Unavailable(
+            "there is no systemd here: the bus knows no org.freedesktop.systemd1".into(),
+        );
     }
     if is_transport(error) {
         return CapError::Unavailable(format!("the connection to systemd broke: {text}"));

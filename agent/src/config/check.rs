@@ -14,17 +14,39 @@ impl Place<'_> {
     /// An error at the first line that sets `key`.
     fn error(&self, key: &str, message: String) -> ConfigError {
         let last = key.rsplit('.').next().unwrap_or(key);
-        let sets = |line: &str| line.trim_start().strip_prefix(last).is_some_and(|rest| rest.trim_start().starts_with('='));
-        let line = self.text.lines().position(sets).map(|at| format!(":{}", at + 1));
-        let place = line.map_or(String::new(), |line| format!("{}{line}: ", self.path.display()));
-        ConfigError::Value { place, key: key.to_owned(), message }
+        let sets = |line: &str| {
+            line.trim_start()
+                .strip_prefix(last)
+                .is_some_and(|rest| rest.trim_start().starts_with('='))
+        };
+        let line = self
+            .text
+            .lines()
+            .position(sets)
+            .map(|at| format!(":{}", at + 1));
+        let place = line.map_or(String::new(), |line| {
+            format!("{}{line}: ", self.path.display())
+        });
+        ConfigError::Value {
+            place,
+            key: key.to_owned(),
+            message,
+        }
     }
 
-    pub(super) fn listen(&self, key: &str, value: Option<&str>, insecure: bool) -> Result<Option<SocketAddr>, ConfigError> {
+    pub(super) fn listen(
+        &self,
+        key: &str,
+        value: Option<&str>,
+        insecure: bool,
+    ) -> Result<Option<SocketAddr>, ConfigError> {
         let Some(value) = value else { return Ok(None) };
-        let address: SocketAddr = value
-            .parse()
-            .map_err(|_| self.error(key, format!("`{value}` is not an address and port, such as 127.0.0.1:9464")))?;
+        let address: SocketAddr = value.parse().map_err(|_| {
+            self.error(
+                key,
+                format!("`{value}` is not an address and port, such as 127.0.0.1:9464"),
+            )
+        })?;
         if !address.ip().to_canonical().is_loopback() && !insecure {
             let message = format!(
                 "{address} can be reached from other machines, and nothing there asks who is calling yet; \
@@ -40,7 +62,9 @@ impl Place<'_> {
 pub(super) fn file(file: &File, place: &Place<'_>, flags: &Overrides) -> Result<(), ConfigError> {
     let node = flags.node.as_ref().or(file.node.as_ref());
     if let Some(node) = node.filter(|node| !is_node_name(node)) {
-        let message = format!("`{node}` is not a node's name (lower-case letters, digits, `-` and `.`, at most 253)");
+        let message = format!(
+            "`{node}` is not a node's name (lower-case letters, digits, `-` and `.`, at most 253)"
+        );
         return Err(place.error("node", message));
     }
     let controller = flags.controller.as_ref().or(file.controller.as_ref());
@@ -53,26 +77,42 @@ pub(super) fn file(file: &File, place: &Place<'_>, flags: &Overrides) -> Result<
     }
     for (name, path) in &file.scripts {
         if !path.is_absolute() {
-            return Err(place.error(name, format!("`{}` must be an absolute path", path.display())));
+            return Err(place.error(
+                name,
+                format!("`{}` must be an absolute path", path.display()),
+            ));
         }
     }
     if !(100..=3_600_000).contains(&file.session.reconnect_max_ms) {
-        return Err(place.error("session.reconnect_max_ms", "must be between 100 and 3600000".into()));
+        return Err(place.error(
+            "session.reconnect_max_ms",
+            "must be between 100 and 3600000".into(),
+        ));
     }
     if !(100..=600_000).contains(&file.session.connect_timeout_ms) {
-        return Err(place.error("session.connect_timeout_ms", "must be between 100 and 600000".into()));
+        return Err(place.error(
+            "session.connect_timeout_ms",
+            "must be between 100 and 600000".into(),
+        ));
     }
     plugins(&file.plugins, place)
 }
 
 fn check_controller(url: &str, place: &Place<'_>, insecure: bool) -> Result<(), ConfigError> {
     let told = |message: String| place.error("controller", message);
-    let uri: tonic::transport::Uri = url.parse().map_err(|_| told(format!("`{url}` is not a URL, such as http://127.0.0.1:7443")))?;
+    let uri: tonic::transport::Uri = url.parse().map_err(|_| {
+        told(format!(
+            "`{url}` is not a URL, such as http://127.0.0.1:7443"
+        ))
+    })?;
     if uri.scheme_str() != Some("http") || uri.host().is_none() || uri.port().is_none() {
         return Err(told(format!("`{url}` must be http://HOST:PORT")));
     }
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+    let loopback = host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.to_canonical().is_loopback());
     if !loopback && !insecure {
         let message = format!(
             "the token would cross the network to {host} unencrypted; reach the controller through a tunnel on 127.0.0.1, \
@@ -87,11 +127,24 @@ fn plugins(plugins: &[PluginConfig], place: &Place<'_>) -> Result<(), ConfigErro
     for (at, plugin) in plugins.iter().enumerate() {
         let key = |field: &str| format!("plugins.{}.{field}", plugin.name);
         if !is_plugin_name(&plugin.name) {
-            let message = format!("`{}` is not a plugin's name (lower-case letters, digits and `-`, at most 63)", plugin.name);
+            let message = format!(
+                "`{}` is not a plugin's name (lower-case letters, digits and `-`, at most 63)",
+                plugin.name
+            );
             return Err(place.error("plugins.name", message));
         }
-        if plugins.iter().take(at).any(|other| other.name == plugin.name) {
-            return Err(place.error("plugins.name", format!("`{}` is there twice; give the second another name", plugin.name)));
+        if plugins
+            .iter()
+            .take(at)
+            .any(|other| other.name == plugin.name)
+        {
+            return Err(place.error(
+                "plugins.name",
+                format!(
+                    "`{}` is there twice; give the second another name",
+                    plugin.name
+                ),
+            ));
         }
         if !(1..=86_400).contains(&plugin.interval_secs) {
             return Err(place.error(&key("interval_secs"), "must be between 1 and 86400".into()));

@@ -46,27 +46,66 @@ grants = { check = { host = true } }
 
 #[test]
 fn an_unknown_key_is_named_with_its_line() {
-    refused("node = \"styx\"\ncontroler = \"http://127.0.0.1:1\"\n", &["agent.toml:2", "controler"]);
-    refused("[[plugins]]\nname = \"a\"\npath = \"a\"\ninterval = 3\n", &["agent.toml:4", "interval"]);
+    refused(
+        "node = \"styx\"\ncontroler = \"http://127.0.0.1:1\"\n",
+        &["agent.toml:2", "controler"],
+    );
+    refused(
+        "[[plugins]]\nname = \"a\"\npath = \"a\"\ninterval = 3\n",
+        &["agent.toml:4", "interval"],
+    );
 }
 
 #[test]
 fn a_value_that_cannot_be_used_is_named_with_its_line_and_what_to_do() {
-    refused("status_listen = \"0.0.0.0:9464\"", &["agent.toml:1", "status_listen", "--insecure", "127.0.0.1"]);
-    refused("\nprobe_listen = \"nonsense\"", &["agent.toml:2", "probe_listen", "127.0.0.1:9464"]);
+    refused(
+        "status_listen = \"0.0.0.0:9464\"",
+        &["agent.toml:1", "status_listen", "--insecure", "127.0.0.1"],
+    );
+    refused(
+        "\nprobe_listen = \"nonsense\"",
+        &["agent.toml:2", "probe_listen", "127.0.0.1:9464"],
+    );
     refused("node = \"Styx!\"", &["agent.toml:1", "node"]);
-    refused("controller = \"http://127.0.0.1:7443\"", &["token_file", "agent.token"]);
-    refused("controller = \"ftp://a:1\"\ntoken_file = \"t\"", &["agent.toml:1", "http://HOST:PORT"]);
-    refused("controller = \"http://10.0.0.1:7443\"\ntoken_file = \"t\"", &["--insecure", "unencrypted"]);
-    refused("[session]\nreconnect_max_ms = 1", &["agent.toml:2", "reconnect_max_ms"]);
-    refused("[scripts]\nk3s-killall = \"killall.sh\"", &["agent.toml:2", "absolute"]);
+    refused(
+        "controller = \"http://127.0.0.1:7443\"",
+        &["token_file", "agent.token"],
+    );
+    refused(
+        "controller = \"ftp://a:1\"\ntoken_file = \"t\"",
+        &["agent.toml:1", "http://HOST:PORT"],
+    );
+    refused(
+        "controller = \"http://10.0.0.1:7443\"\ntoken_file = \"t\"",
+        &["--insecure", "unencrypted"],
+    );
+    refused(
+        "[session]\nreconnect_max_ms = 1",
+        &["agent.toml:2", "reconnect_max_ms"],
+    );
+    refused(
+        "[scripts]\nk3s-killall = \"killall.sh\"",
+        &["agent.toml:2", "absolute"],
+    );
 }
 
 #[test]
 fn said_aloud_another_address_is_taken_and_flags_go_before_the_file() {
-    let flags = Overrides { insecure: true, node: Some("tethys".into()), ..Overrides::default() };
-    let config = Config::parse("node = \"styx\"\nprobe_listen = \"0.0.0.0:7444\"", Path::new("f"), &flags).expect("insecure");
-    assert_eq!((config.node.as_str(), config.probe_advertise.as_deref()), ("tethys", Some("0.0.0.0:7444")));
+    let flags = Overrides {
+        insecure: true,
+        node: Some("tethys".into()),
+        ..Overrides::default()
+    };
+    let config = Config::parse(
+        "node = \"styx\"\nprobe_listen = \"0.0.0.0:7444\"",
+        Path::new("f"),
+        &flags,
+    )
+    .expect("insecure");
+    assert_eq!(
+        (config.node.as_str(), config.probe_advertise.as_deref()),
+        ("tethys", Some("0.0.0.0:7444"))
+    );
 }
 
 #[test]
@@ -75,7 +114,13 @@ fn a_missing_or_empty_token_file_says_where_to_get_one() {
     let mut config = parse("").expect("defaults");
     assert!(matches!(config.token(), Ok(None)));
     config.token_file = Some(root.path().join("agent.token"));
-    assert!(config.token().expect_err("missing").to_string().contains("data_dir"));
+    assert!(
+        config
+            .token()
+            .expect_err("missing")
+            .to_string()
+            .contains("data_dir")
+    );
     std::fs::write(root.path().join("agent.token"), "\n").expect("write");
     assert!(config.token().is_err());
     std::fs::write(root.path().join("agent.token"), "secret\n").expect("write");

@@ -5,7 +5,7 @@
 /// Largest payload of one record: what one protocol message may be.
 pub const PAYLOAD_BYTES_MAX: usize = iaso_proto::MAX_MESSAGE_BYTES;
 /// Bytes before the payload.
-pub const HEADER_BYTES: usize = 17;
+pub(super) const HEADER_BYTES: usize = 17;
 
 /// What a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,13 +83,23 @@ impl Record {
         }
         let kind = Kind::parse(*body.first()?)?;
         let sequence = u64::from_le_bytes(body.get(1..9)?.try_into().ok()?);
-        Some((Self { kind, sequence, payload: body.get(9..)?.to_vec() }, end))
+        Some((
+            Self {
+                kind,
+                sequence,
+                payload: body.get(9..)?.to_vec(),
+            },
+            end,
+        ))
     }
 }
 
 const TABLE: [u32; 256] = crc_table();
 
-#[allow(clippy::indexing_slicing, reason = "a constant evaluated by the compiler: a wrong index does not compile")]
+#[allow(
+    clippy::indexing_slicing,
+    reason = "a constant evaluated by the compiler: a wrong index does not compile"
+)]
 const fn crc_table() -> [u32; 256] {
     let mut table = [0u32; 256];
     let mut byte = 0u32;
@@ -97,7 +107,11 @@ const fn crc_table() -> [u32; 256] {
         let mut value = byte;
         let mut bit = 0;
         while bit < 8 {
-            value = if value & 1 == 1 { (value >> 1) ^ 0xEDB8_8320 } else { value >> 1 };
+            value = if value & 1 == 1 {
+                (value >> 1) ^ 0xEDB8_8320
+            } else {
+                value >> 1
+            };
             bit += 1;
         }
         table[byte as usize] = value;
@@ -125,7 +139,11 @@ mod tests {
 
     #[test]
     fn a_record_with_any_bit_flipped_is_not_believed() {
-        let record = Record { kind: Kind::Durable, sequence: 7, payload: b"fixed".to_vec() };
+        let record = Record {
+            kind: Kind::Durable,
+            sequence: 7,
+            payload: b"fixed".to_vec(),
+        };
         let bytes = record.encode();
         assert_eq!(Record::decode(&bytes), Some((record, bytes.len())));
         for position in 0..bytes.len() * 8 {
@@ -133,7 +151,10 @@ mod tests {
             if let Some(byte) = torn.get_mut(position / 8) {
                 *byte ^= 1 << (position % 8);
             }
-            assert!(Record::decode(&torn).is_none(), "bit {position} went unseen");
+            assert!(
+                Record::decode(&torn).is_none(),
+                "bit {position} went unseen"
+            );
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::{
 
 const FILE: &str = "assignment";
 const FILE_BYTES_MAX: u64 = 4 << 20;
-const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
+const FETCH_TIMEOUT: Duration = Duration::from_mins(1);
 const FETCH_RETRIES: u32 = 5;
 
 /// Where plugins come from.
@@ -55,37 +55,69 @@ enum FetchError {
 
 /// Takes up the assignment of the last session, if there is one, with the plugins that are in the cache.
 pub fn restore(agent: &Arc<Agent>) -> Result<(), DiskError> {
-    let Some(bytes) = disk::read_bounded(&agent.config.state_dir.join(FILE), FILE_BYTES_MAX)? else { return Ok(()) };
+    let Some(bytes) = disk::read_bounded(&agent.config.state_dir.join(FILE), FILE_BYTES_MAX)?
+    else {
+        return Ok(());
+    };
     let Ok(assignment) = v1::Assignment::decode(bytes.as_slice()) else {
         tracing::warn!("the last assignment cannot be read; waiting for the controller");
         return Ok(());
     };
     let used = agent.autonomy().used();
-    *agent.autonomy() = crate::autonomy::Autonomy::new(agent.uptime(), wire::delegation(assignment.delegation.as_ref()), used);
-    accept(agent, assignment, None);
+    *agent.autonomy() = crate::autonomy::Autonomy::new(
+        agent.uptime(),
+        wire::delegation(assignment.delegation.as_ref()),
+        used,
+    );
+    accept(agent, &assignment, None);
     Ok(())
 }
 
 /// Takes up an assignment. Fetching goes on in the background.
-pub fn accept(agent: &Arc<Agent>, assignment: v1::Assignment, source: Option<Source>) {
+pub fn accept(agent: &Arc<Agent>, assignment: &v1::Assignment, source: Option<&Source>) {
     if source.is_some() {
-        agent.autonomy().connected(wire::delegation(assignment.delegation.as_ref()));
-        let kept = agent
-            .save_attempts(0)
-            .and_then(|()| disk::write_atomic(&agent.config.state_dir.join(FILE), &assignment.encode_to_vec()));
+        agent
+            .autonomy()
+            .connected(wire::delegation(assignment.delegation.as_ref()));
+        let kept = agent.save_attempts(0).and_then(|()| {
+            disk::write_atomic(
+                &agent.config.state_dir.join(FILE),
+                &assignment.encode_to_vec(),
+            )
+        });
         if let Err(error) = kept {
-            tracing::warn!(error = crate::config::chain(&error), "the assignment is not on disk");
+            tracing::warn!(
+                error = crate::config::chain(&error),
+                "the assignment is not on disk"
+            );
         }
     }
-    let peers = assignment.peers.iter().map(|peer| (peer.key.clone(), peer.value.clone())).collect();
+    let peers = assignment
+        .peers
+        .iter()
+        .map(|peer| (peer.key.clone(), peer.value.clone()))
+        .collect();
     *agent.peers.write().unwrap_or_else(PoisonError::into_inner) = peers;
-    let names: Vec<&str> = wire::plugins(&assignment).map(|plugin| plugin.name.as_str()).collect();
+    let names: Vec<&str> = wire::plugins(assignment)
+        .map(|plugin| plugin.name.as_str())
+        .collect();
     agent.plugins_are(&names);
-    for assigned in wire::plugins(&assignment) {
+    for assigned in wire::plugins(assignment) {
         match wire::spec(assigned) {
-            Ok(spec) if agent.plugins.get(&spec.name).is_some_and(|slot| slot.spec == spec && slot.loaded.is_ok()) => {}
-            Ok(spec) => drop(tokio::spawn(install(Arc::clone(agent), spec, source.clone()))),
-            Err(why) => tracing::warn!(plugin = assigned.name, "an assigned plugin is passed over: {why}"),
+            Ok(spec)
+                if agent
+                    .plugins
+                    .get(&spec.name)
+                    .is_some_and(|slot| slot.spec == spec && slot.loaded.is_ok()) => {}
+            Ok(spec) => drop(tokio::spawn(install(
+                Arc::clone(agent),
+                spec,
+                source.cloned(),
+            ))),
+            Err(why) => tracing::warn!(
+                plugin = assigned.name,
+                "an assigned plugin is passed over: {why}"
+            ),
         }
     }
 }
@@ -101,7 +133,10 @@ async fn install(agent: Arc<Agent>, spec: Spec, source: Option<Source>) {
                 return;
             }
             Err(error) if attempt == FETCH_RETRIES || source.is_none() => {
-                let fault = PluginFault { class: FaultClass::HostError, message: crate::config::chain(&error) };
+                let fault = PluginFault {
+                    class: FaultClass::HostError,
+                    message: crate::config::chain(&error),
+                };
                 // What already runs under that name is better than nothing.
                 if agent.plugins.get(&spec.name).is_none() {
                     agent.plugins.place(Slot::broken(spec, fault));
@@ -109,14 +144,20 @@ async fn install(agent: Arc<Agent>, spec: Spec, source: Option<Source>) {
                 }
                 return;
             }
-            Err(error) => tracing::info!(plugin = %spec.name, error = crate::config::chain(&error), "plugin not fetched, trying again"),
+            Err(error) => {
+                tracing::info!(plugin = %spec.name, error = crate::config::chain(&error), "plugin not fetched, trying again");
+            }
         }
         tokio::time::sleep(wait).await;
         wait *= 2;
     }
 }
 
-async fn obtain(agent: &Agent, spec: &Spec, source: Option<&Source>) -> Result<Vec<u8>, FetchError> {
+async fn obtain(
+    agent: &Agent,
+    spec: &Spec,
+    source: Option<&Source>,
+) -> Result<Vec<u8>, FetchError> {
     let digest = spec.compiled.ok_or(FetchError::NoSource)?;
     let directory = agent.cache_dir();
     let path = directory.join(format!("{digest}.cwasm"));
@@ -126,8 +167,13 @@ async fn obtain(agent: &Agent, spec: &Spec, source: Option<&Source>) -> Result<V
     let source = source.ok_or(FetchError::NoSource)?;
     let fetched = tokio::time::timeout(FETCH_TIMEOUT, fetch(agent, source, digest)).await;
     let bytes = fetched.map_err(|_| FetchError::Timeout)??;
-    if let Err(error) = disk::private_dir(&directory).and_then(|()| disk::write_atomic(&path, &bytes)) {
-        tracing::warn!(error = crate::config::chain(&error), "a fetched plugin is not cached");
+    if let Err(error) =
+        disk::private_dir(&directory).and_then(|()| disk::write_atomic(&path, &bytes))
+    {
+        tracing::warn!(
+            error = crate::config::chain(&error),
+            "a fetched plugin is not cached"
+        );
     }
     Ok(bytes)
 }
@@ -139,10 +185,19 @@ fn cached(directory: &Path, path: &Path, digest: Digest) -> Option<Vec<u8>> {
 }
 
 async fn fetch(agent: &Agent, source: &Source, digest: Digest) -> Result<Vec<u8>, FetchError> {
-    let body = v1::FetchPluginRequest { node: agent.config.node.clone(), compiled_digest: digest.to_string() };
+    let body = v1::FetchPluginRequest {
+        node: agent.config.node.clone(),
+        compiled_digest: digest.to_string(),
+    };
     let refused = |status: tonic::Status| FetchError::Refused(status.message().to_owned());
     let request = authorized(body, source.token.as_deref())?;
-    let mut chunks = source.client.clone().fetch_plugin(request).await.map_err(refused)?.into_inner();
+    let mut chunks = source
+        .client
+        .clone()
+        .fetch_plugin(request)
+        .await
+        .map_err(refused)?
+        .into_inner();
     let mut bytes = Vec::new();
     while let Some(chunk) = chunks.message().await.map_err(refused)? {
         if bytes.len() + chunk.data.len() > COMPILED_BYTES_MAX {
@@ -151,5 +206,9 @@ async fn fetch(agent: &Agent, source: &Source, digest: Digest) -> Result<Vec<u8>
         bytes.extend_from_slice(&chunk.data);
     }
     let found = Digest::of(&bytes);
-    if found == digest { Ok(bytes) } else { Err(FetchError::WrongDigest { found }) }
+    if found == digest {
+        Ok(bytes)
+    } else {
+        Err(FetchError::WrongDigest { found })
+    }
 }

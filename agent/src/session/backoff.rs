@@ -24,8 +24,10 @@ impl Backoff {
     }
 
     /// Anything between nothing and the present limit, so that agents do not come back all at once.
-    pub fn next(&mut self) -> Duration {
-        let limit = FIRST.saturating_mul(1 << self.attempts.min(16)).min(self.max);
+    pub fn quick(&mut self) -> Duration {
+        let limit = FIRST
+            .saturating_mul(1 << self.attempts.min(16))
+            .min(self.max);
         self.attempts = self.attempts.saturating_add(1);
         limit.mul_f64(rand::random())
     }
@@ -45,8 +47,11 @@ mod tests {
         let cap = Duration::from_secs(30);
         let mut backoff = Backoff::new(cap);
         for attempt in 0..200 {
-            let (quick, slow) = (backoff.next(), backoff.slow());
-            assert!(quick <= cap && slow <= cap && slow >= cap / 2, "attempt {attempt}: {quick:?} {slow:?}");
+            let (quick, slow) = (backoff.quick(), backoff.slow());
+            assert!(
+                quick <= cap && slow <= cap && slow >= cap / 2,
+                "attempt {attempt}: {quick:?} {slow:?}"
+            );
         }
     }
 }

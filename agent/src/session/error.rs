@@ -43,7 +43,11 @@ impl SessionError {
         match self {
             Self::Refused(status) => matches!(
                 status.code(),
-                Code::Unauthenticated | Code::PermissionDenied | Code::AlreadyExists | Code::NotFound | Code::Unimplemented
+                Code::Unauthenticated
+                    | Code::PermissionDenied
+                    | Code::AlreadyExists
+                    | Code::NotFound
+                    | Code::Unimplemented
             ),
             Self::BadToken | Self::NoAssignment => true,
             Self::Connect { .. } | Self::Silent(_) | Self::Stuck | Self::Ended => false,
@@ -51,16 +55,25 @@ impl SessionError {
     }
 }
 
-#[allow(clippy::wildcard_enum_match_arm, reason = "every other code is said in the controller's own words")]
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "every other code is said in the controller's own words"
+)]
 fn words(status: &Status) -> String {
     let said = status.message();
     match status.code() {
-        Code::Unauthenticated => format!("the controller does not accept the token; copy its agent.token to token_file again ({said})"),
+        Code::Unauthenticated => format!(
+            "the controller does not accept the token; copy its agent.token to token_file again ({said})"
+        ),
         Code::AlreadyExists => format!(
             "another live agent has this node's name; stop it, or give this one another name (`node`, --node) ({said})"
         ),
-        Code::NotFound => format!("the controller's configuration has no such node; add it under [[nodes]], or correct `node` here ({said})"),
-        Code::ResourceExhausted => format!("the controller refused a message as too large ({said})"),
+        Code::NotFound => format!(
+            "the controller's configuration has no such node; add it under [[nodes]], or correct `node` here ({said})"
+        ),
+        Code::ResourceExhausted => {
+            format!("the controller refused a message as too large ({said})")
+        }
         Code::Unavailable => format!("the connection to the controller broke ({said})"),
         code => format!("the controller ended the session: {code:?} ({said})"),
     }

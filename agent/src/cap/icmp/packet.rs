@@ -14,7 +14,11 @@ pub(super) enum Family {
 
 impl Family {
     pub(super) fn of(address: IpAddr) -> Self {
-        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+        if address.is_ipv4() {
+            Self::V4
+        } else {
+            Self::V6
+        }
     }
 
     fn request(self) -> u8 {
@@ -48,8 +52,18 @@ impl Probe {
     pub(super) fn new(family: Family, ident: u16, sequence: u16, payload_bytes: usize) -> Self {
         // Nobody else's reply may pass for ours: as much of a random number as there is room for.
         let nonce: [u8; NONCE_BYTES] = rand::random();
-        let payload = nonce.iter().copied().chain(std::iter::repeat(0x69)).take(payload_bytes).collect();
-        Self { family, ident, sequence, payload }
+        let payload = nonce
+            .iter()
+            .copied()
+            .chain(std::iter::repeat(0x69))
+            .take(payload_bytes)
+            .collect();
+        Self {
+            family,
+            ident,
+            sequence,
+            payload,
+        }
     }
 
     pub(super) fn family(&self) -> Family {
@@ -77,22 +91,36 @@ impl Probe {
 
     /// `raw`: the identifier is ours; a datagram socket has the kernel's instead, and only ever sees its own.
     pub(super) fn judge(&self, message: &[u8], raw: bool) -> Verdict {
-        let (Some(&kind), Some(&code)) = (message.first(), message.get(1)) else { return Verdict::NotOurs };
+        let (Some(&kind), Some(&code)) = (message.first(), message.get(1)) else {
+            return Verdict::NotOurs;
+        };
         if kind == self.family.reply() {
-            let ours = self.is_ours(message, raw) && message.get(HEADER_BYTES..) == Some(self.payload.as_slice());
-            return if ours { Verdict::Echo } else { Verdict::NotOurs };
+            let ours = self.is_ours(message, raw)
+                && message.get(HEADER_BYTES..) == Some(self.payload.as_slice());
+            return if ours {
+                Verdict::Echo
+            } else {
+                Verdict::NotOurs
+            };
         }
         let verdict = match (self.family, kind, code) {
             (Family::V4, 3, 4) | (Family::V6, 2, _) => Verdict::TooBig,
             (Family::V4, 3, _) | (Family::V6, 1, _) => Verdict::Unreachable,
             _ => return Verdict::NotOurs,
         };
-        let quoted = message.get(HEADER_BYTES..).and_then(|packet| match self.family {
-            Family::V4 => after_ip_header(packet),
-            Family::V6 => packet.get(40..),
-        });
+        let quoted = message
+            .get(HEADER_BYTES..)
+            .and_then(|packet| match self.family {
+                Family::V4 => after_ip_header(packet),
+                Family::V6 => packet.get(40..),
+            });
         match quoted {
-            Some(request) if request.first() == Some(&self.family.request()) && self.is_ours(request, raw) => verdict,
+            Some(request)
+                if request.first() == Some(&self.family.request())
+                    && self.is_ours(request, raw) =>
+            {
+                verdict
+            }
             _ => Verdict::NotOurs,
         }
     }
@@ -116,7 +144,9 @@ pub(super) fn after_ip_header(bytes: &[u8]) -> Option<&[u8]> {
 fn checksum(bytes: &[u8]) -> u16 {
     let mut sum: u32 = bytes
         .chunks(2)
-        .map(|pair| u32::from(*pair.first().unwrap_or(&0)) << 8 | u32::from(*pair.get(1).unwrap_or(&0)))
+        .map(|pair| {
+            u32::from(*pair.first().unwrap_or(&0)) << 8 | u32::from(*pair.get(1).unwrap_or(&0))
+        })
         .sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -139,7 +169,11 @@ mod tests {
     #[test]
     fn a_message_with_its_own_checksum_sums_to_zero() {
         for payload in [0, 1, 7, 56, 8_972] {
-            assert_eq!(checksum(&Probe::new(Family::V4, 7, 3, payload).encode()), 0, "{payload} bytes");
+            assert_eq!(
+                checksum(&Probe::new(Family::V4, 7, 3, payload).encode()),
+                0,
+                "{payload} bytes"
+            );
         }
     }
 
@@ -147,11 +181,26 @@ mod tests {
     fn only_the_reply_to_this_very_request_counts() {
         let probe = Probe::new(Family::V4, 7, 3, 56);
         assert_eq!(probe.judge(&reply(&probe), true), Verdict::Echo);
-        assert_eq!(probe.judge(&probe.encode(), true), Verdict::NotOurs, "our own request seen on the loopback");
-        let other = Probe { ident: 8, ..Probe::new(Family::V4, 8, 3, 56) };
-        assert_eq!(probe.judge(&reply(&other), true), Verdict::NotOurs, "another's identifier");
+        assert_eq!(
+            probe.judge(&probe.encode(), true),
+            Verdict::NotOurs,
+            "our own request seen on the loopback"
+        );
+        let other = Probe {
+            ident: 8,
+            ..Probe::new(Family::V4, 8, 3, 56)
+        };
+        assert_eq!(
+            probe.judge(&reply(&other), true),
+            Verdict::NotOurs,
+            "another's identifier"
+        );
         let same_numbers = Probe::new(Family::V4, 7, 3, 56);
-        assert_eq!(probe.judge(&reply(&same_numbers), false), Verdict::NotOurs, "another's payload");
+        assert_eq!(
+            probe.judge(&reply(&same_numbers), false),
+            Verdict::NotOurs,
+            "another's payload"
+        );
     }
 
     #[test]
@@ -159,7 +208,14 @@ mod tests {
         let probe = Probe::new(Family::V4, 7, 3, 56);
         let mut header = vec![0x45; 20];
         header[9] = 1;
-        let message = |code| [vec![3, code, 0, 0, 0, 0, 5, 0], header.clone(), probe.encode()].concat();
+        let message = |code| {
+            [
+                vec![3, code, 0, 0, 0, 0, 5, 0],
+                header.clone(),
+                probe.encode(),
+            ]
+            .concat()
+        };
         assert_eq!(probe.judge(&message(4), true), Verdict::TooBig);
         assert_eq!(probe.judge(&message(1), true), Verdict::Unreachable);
     }
