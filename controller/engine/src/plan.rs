@@ -9,7 +9,7 @@ use crate::fact::Inventory;
 use crate::id::{EffectId, NodeName};
 use crate::ledger::Ledger;
 use crate::policy::Policy;
-use crate::record::{Diagnosis, Record, Waiting};
+use crate::record::{Diagnosis, Entry, Record, Waiting};
 use crate::time::Tick;
 use crate::world::World;
 use serde::{Deserialize, Serialize};
@@ -67,9 +67,46 @@ pub struct Situation<'a> {
     pub ledger: &'a Ledger,
 }
 
+/// Passes over all nodes in one plan: what one node begins or ends may hold or free another, so it goes on until nothing is added.
+const PASSES_MAX: usize = 16;
+
 /// Decides.
 #[must_use]
 pub fn plan(situation: &Situation<'_>) -> Plan {
+    let mut plan = pass(situation);
+    let mut fresh = plan.records.clone();
+    let mut ledger = None;
+    for _ in 1..PASSES_MAX {
+        if fresh.is_empty() {
+            break;
+        }
+        let ahead = ledger.get_or_insert_with(|| situation.ledger.clone());
+        for record in fresh {
+            let entry = Entry {
+                sequence: ahead.sequence.saturating_add(1),
+                at: situation.now,
+                record,
+            };
+            if ahead.fold(&entry).is_err() {
+                // Its own record does not fit: decide nothing more on it. The driver's fold will say the same, aloud.
+                return plan;
+            }
+        }
+        let next = pass(&Situation {
+            ledger: ahead,
+            ..*situation
+        });
+        fresh = next.records.clone();
+        plan.records.extend(next.records);
+        plan.looks = next.looks;
+        plan.nodes = next.nodes;
+        plan.next_wake = next.next_wake;
+    }
+    plan
+}
+
+/// One pass over all nodes.
+fn pass(situation: &Situation<'_>) -> Plan {
     let all = assess(situation);
     let mut plan = Plan::default();
     let mut claimed = None;
