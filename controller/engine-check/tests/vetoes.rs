@@ -144,7 +144,7 @@ fn a_server_is_never_recreated() {
 fn one_answer_to_anybody_forbids_reboot_and_recreate() {
     for action in ["reboot", "recreate"] {
         check(action, &["silence-of-all"], |n, _| {
-            probe(n, Observer::Node(name("calypso")), ProbeOutcome::Refused)
+            probe(n, Observer::Node(name("calypso")), ProbeOutcome::Refused);
         });
     }
 }
@@ -152,10 +152,10 @@ fn one_answer_to_anybody_forbids_reboot_and_recreate() {
 #[test]
 fn silence_needs_a_quorum_with_the_controller() {
     check("recreate", &["quorum-of-silence"], |n, _| {
-        n.policy.quorum = 4
+        n.policy.quorum = 4;
     });
     check("reboot", &["quorum-of-silence"], |n, _| {
-        probe(n, Observer::Controller, ProbeOutcome::Error)
+        probe(n, Observer::Controller, ProbeOutcome::Error);
     });
 }
 
@@ -163,7 +163,7 @@ fn silence_needs_a_quorum_with_the_controller() {
 fn the_provider_must_be_known_and_idle() {
     for action in ["reboot", "recreate"] {
         check(action, &["provider-known-and-idle"], |n, _| {
-            machine(n, unknown("not-found"))
+            machine(n, unknown("not-found"));
         });
         check(action, &["provider-known-and-idle"], |n, _| {
             machine(
@@ -240,10 +240,10 @@ fn a_person_s_word_and_the_policy_s_mode_are_kept() {
         n.ledger.paused.insert(None, "upgrade".into());
     });
     check("reboot", &["approval-first"], |n, _| {
-        n.policy.reboot = Mode::Approve
+        n.policy.reboot = Mode::Approve;
     });
     check("recreate", &["observe-acts-not"], |n, _| {
-        n.policy.recreate = Mode::Observe
+        n.policy.recreate = Mode::Observe;
     });
     check("recreate", &["no-means-no"], |n, _| {
         let incident = incident(n);
@@ -282,10 +282,10 @@ fn local_data_is_kept_until_a_person_gives_it_up() {
 #[test]
 fn budgets_are_kept() {
     check("recreate", &["recreate-budget"], |n, _| {
-        n.policy.recreates_per_day = 0
+        n.policy.recreates_per_day = 0;
     });
     check("reboot", &["reboot-budget"], |n, _| {
-        n.policy.reboots_per_day = 0
+        n.policy.reboots_per_day = 0;
     });
 }
 
@@ -323,6 +323,6 @@ fn nothing_is_rebooted_or_wiped_in_a_storm_or_by_a_controller_that_is_cut_off() 
 #[test]
 fn no_secret_store_no_recreate() {
     check("recreate", &["secret-store-works"], |n, _| {
-        n.world.secret_store = Some("disk full".into())
+        n.world.secret_store = Some("disk full".into());
     });
 }

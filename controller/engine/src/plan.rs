@@ -81,7 +81,7 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
             break;
         }
         let ahead = ledger.get_or_insert_with(|| situation.ledger.clone());
-        for record in fresh {
+        for record in std::mem::take(&mut fresh) {
             let entry = Entry {
                 sequence: ahead.sequence.saturating_add(1),
                 at: situation.now,
@@ -96,7 +96,7 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
             ledger: ahead,
             ..*situation
         });
-        fresh = next.records.clone();
+        fresh.clone_from(&next.records);
         plan.records.extend(next.records);
         plan.looks = next.looks;
         plan.nodes = next.nodes;
