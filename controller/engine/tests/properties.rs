@@ -52,7 +52,7 @@ fn strike(n: &mut Night, host: &str, fault: Fault) {
         Fault::LeaseStops => n.host(host).lease = false,
         Fault::Dns => n.host(host).findings = vec![critical("coredns.timeout", &[])],
         Fault::K3s => {
-            n.host(host).findings = vec![critical("k3s-agent.dead", &["restart", "killall"])]
+            n.host(host).findings = vec![critical("k3s-agent.dead", &["restart", "killall"])];
         }
         Fault::Off => {
             n.cut(host);
