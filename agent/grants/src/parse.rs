@@ -10,6 +10,11 @@ use crate::set::{GrantSet, Grants, HttpGrant, PortGrant};
 /// The most entries one list of grants may have.
 pub const LIST_MAX: usize = 256;
 
+/// Interfaces that are granted, and so can be declined.
+const INTERFACES: [&str; 8] = [
+    "net", "dns", "http", "services", "scripts", "host", "files", "kube",
+];
+
 /// The longest path, unit or script name.
 const TEXT_BYTES_MAX: usize = 4096;
 
@@ -29,6 +34,11 @@ pub enum GrantError {
         /// Its entries.
         count: usize,
     },
+    /// Declined something that is no interface.
+    #[error(
+        "`declined` names `{0}`, which is no interface of the plugin package: net, dns, http, services, scripts, host, files or kube"
+    )]
+    UnknownInterface(String),
     /// Port 0.
     #[error("`{key}` allows port 0, which is no port: leave `ports` out to allow any")]
     PortZero {
@@ -63,6 +73,8 @@ pub(crate) struct RawGrants {
     check: GrantSet,
     #[serde(default)]
     fix: GrantSet,
+    #[serde(default)]
+    declined: Vec<String>,
 }
 
 impl TryFrom<RawGrants> for Grants {
@@ -72,6 +84,7 @@ impl TryFrom<RawGrants> for Grants {
         let grants = Self {
             check: raw.check,
             fix: raw.fix,
+            declined: raw.declined,
         };
         grants.validate()?;
         Ok(grants)
@@ -88,6 +101,11 @@ impl Grants {
         ] {
             if !is_empty {
                 return Err(GrantError::ActsInCheck(key));
+            }
+        }
+        for interface in &self.declined {
+            if !INTERFACES.contains(&interface.as_str()) {
+                return Err(GrantError::UnknownInterface(interface.clone()));
             }
         }
         validate_set("check", &self.check)?;

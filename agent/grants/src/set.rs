@@ -13,6 +13,10 @@ pub struct Grants {
     pub check: GrantSet,
     /// For `fix`: only what this table says; nothing is inherited from `check`.
     pub fix: GrantSet,
+    /// Interfaces that the operator looked at and declined, such as `scripts`: a plugin that imports one is loaded all the same, and every
+    /// call to it that is not granted above is denied. Without this, an import that nothing grants is refused at install.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub declined: Vec<String>,
 }
 
 /// What one phase of a plugin may do. The empty set grants nothing but `log` and `state`, which every plugin has.

@@ -43,7 +43,12 @@ const FULL: &str = r#"
 
 #[test]
 fn the_documented_example_allows_what_it_says_and_no_more() {
-    let Grants { check, fix } = parse(FULL);
+    let Grants {
+        check,
+        fix,
+        declined,
+    } = parse(FULL);
+    assert!(declined.is_empty());
     assert!(check.tcp(ip("10.1.2.3"), 6443).is_ok());
     assert!(check.tcp(ip("10.1.2.3"), 22).is_err());
     assert!(
@@ -287,4 +292,11 @@ proptest! {
         let json = serde_json::to_string(&grants).expect("JSON");
         prop_assert_eq!(serde_json::from_str::<Grants>(&json).expect("grants"), grants);
     }
+}
+
+#[test]
+fn what_is_declined_must_be_an_interface() {
+    assert_eq!(parse("declined = [\"scripts\"]").declined, ["scripts"]);
+    let error = toml::from_str::<Grants>("declined = [\"script\"]").unwrap_err();
+    assert!(error.to_string().contains("no interface"), "{error}");
 }

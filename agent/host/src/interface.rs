@@ -139,7 +139,11 @@ pub(crate) fn accept(import: &Import<'_>, grants: &Grants) -> Result<Interface, 
     let interface = known(import)?;
     let used = import.functions.as_deref().unwrap_or_default();
     let mut missing: Vec<&str> = Vec::new();
-    let mut granted = used.is_empty();
+    let declined = grants
+        .declined
+        .iter()
+        .any(|name| name == interface.as_str());
+    let mut granted = used.is_empty() || declined;
     for name in used {
         let Some((_, key, is_in)) = interface.functions().iter().find(|(f, _, _)| f == name) else {
             return Err(refused(format!(
@@ -218,7 +222,7 @@ fn not_granted(import: &str, keys: &[&str]) -> PluginFault {
     PluginFault::new(
         FaultClass::MissingGrant,
         format!(
-            "imports `{}` and was not granted it: needs {which} in {table}",
+            "imports `{}` and was not granted it: needs {which} in {table}, or `declined` to run without it",
             words(import)
         ),
     )
@@ -302,7 +306,7 @@ mod tests {
         assert_eq!(
             fault.message,
             "imports `iaso:plugin/net@0.1.0` and was not granted it: needs one of the grants `net.icmp`, `net.tcp` \
-             in `grants.check` or `grants.fix`"
+             in `grants.check` or `grants.fix`, or `declined` to run without it"
         );
     }
 

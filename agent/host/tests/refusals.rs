@@ -44,7 +44,7 @@ fn an_import_without_a_grant_is_refused_with_the_grant_named() {
     assert_eq!(fault.class, FaultClass::MissingGrant);
     assert_eq!(
         fault.message,
-        "imports `iaso:plugin/net@0.1.0` and was not granted it: needs grant `net.icmp` in `grants.check` or `grants.fix`"
+        "imports `iaso:plugin/net@0.1.0` and was not granted it: needs grant `net.icmp` in `grants.check` or `grants.fix`, or `declined` to run without it"
     );
     assert!(
         load(
