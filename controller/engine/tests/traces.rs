@@ -112,6 +112,22 @@ fn restart_that_does_not_help_climbs_to_killall_then_a_person() {
     );
 }
 
+/// Catches a plan in which one node does not see what another one's plan ended at the same moment: planning twice would add to it.
+#[test]
+fn two_nodes_with_a_fault_are_mended_one_after_the_other() {
+    let mut night = Night::new();
+    night.at.push((60, |n| {
+        n.host("tethys").findings = vec![critical("k3s-agent.dead", &["restart"])];
+    }));
+    night.at.push((70, |n| {
+        n.host("styx").findings = vec![critical("k3s-agent.dead", &["restart"])];
+    }));
+    night.delays.insert("apply-fix", 45);
+    let night = night.run(900);
+    insta::assert_snapshot!("two_faults", night.trace());
+    assert_eq!(night.intended("apply-fix"), 4);
+}
+
 #[test]
 fn a_dns_fault_is_named_and_never_rebooted() {
     let mut night = Night::new();
