@@ -35,7 +35,11 @@ pub(crate) fn run(arguments: &TidyArguments) -> Result<()> {
         return Ok(());
     }
     optional("typos", "spelling", &mut Command::new("typos"))?;
-    optional("cargo-deny", "licences, sources and bans", cargo().args(["deny", "check", "licenses", "bans", "sources"]))?;
+    optional(
+        "cargo-deny",
+        "licences, sources and bans",
+        cargo().args(["deny", "check", "licenses", "bans", "sources"]),
+    )?;
     step("format", cargo().args(["fmt", "--all", "--check"]))?;
     step(
         "format of the plugins",
