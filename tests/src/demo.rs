@@ -53,13 +53,26 @@ pub async fn run(arguments: DemoArguments) -> Result<ExitCode> {
 
 async fn play(arguments: &DemoArguments) -> Result<ExitCode> {
     let mut teller = Teller::new(arguments.format);
-    std::fs::create_dir_all(&arguments.out)
-        .with_context(|| format!("cannot make {}: name another directory with --out", arguments.out.display()))?;
-    teller.say("Three hosts, their agents, a controller, a provider and a Kubernetes API are starting.");
+    std::fs::create_dir_all(&arguments.out).with_context(|| {
+        format!(
+            "cannot make {}: name another directory with --out",
+            arguments.out.display()
+        )
+    })?;
+    teller.say(
+        "Three hosts, their agents, a controller, a provider and a Kubernetes API are starting.",
+    );
     let lab = Lab::start(LabOptions::new(arguments.hosts)).await?;
     for node in lab.operator.nodes().await? {
-        let machine = if node.machine.is_empty() { "no provider".into() } else { format!("machine {}", node.machine) };
-        teller.say(&format!("{:8} {:6} {:12} {machine}: agent {}, lease {}, {}", node.name, node.role, node.address, node.agent, node.lease, node.diagnosis));
+        let machine = if node.machine.is_empty() {
+            "no provider".into()
+        } else {
+            format!("machine {}", node.machine)
+        };
+        teller.say(&format!(
+            "{:8} {:6} {:12} {machine}: agent {}, lease {}, {}",
+            node.name, node.role, node.address, node.agent, node.lease, node.diagnosis
+        ));
     }
     let before = last_sequence(&lab).await?;
     teller.say(&format!("All green. Now the hypervisor drops the link of {PATIENT}; the provider goes on saying `running`."));
@@ -71,9 +84,15 @@ async fn play(arguments: &DemoArguments) -> Result<ExitCode> {
     kept?;
     let result = conclude(&lab, &incident, &arguments.out).await?;
     teller.conclude(&result)?;
-    let outcome = result.get("outcome").and_then(Value::as_str).unwrap_or_default();
+    let outcome = result
+        .get("outcome")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     if outcome != "recovered" {
-        eprintln!("iaso-lab: the incident ended as {outcome:?}, not recovered: read the report and the logs in {}", arguments.out.display());
+        eprintln!(
+            "iaso-lab: the incident ended as {outcome:?}, not recovered: read the report and the logs in {}",
+            arguments.out.display()
+        );
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
@@ -84,7 +103,9 @@ async fn last_sequence(lab: &Lab) -> Result<u64> {
     let mut stream = lab.operator.events(0).await?;
     let mut last = 0;
     // What was written before comes at once; silence means that it is all.
-    while let Ok(Ok(Some(event))) = tokio::time::timeout(Duration::from_millis(300), stream.message()).await {
+    while let Ok(Ok(Some(event))) =
+        tokio::time::timeout(Duration::from_millis(300), stream.message()).await
+    {
         last = event.sequence;
     }
     Ok(last)
@@ -92,12 +113,14 @@ async fn last_sequence(lab: &Lab) -> Result<u64> {
 
 /// Tells every event until the patient's incident is settled; answers its id.
 async fn follow(lab: &Lab, after: u64, teller: &mut Teller) -> Result<String> {
-    let told = lab.operator.until_event(RECOVERS_WITHIN, "styx to recover", |event| {
-        if event.sequence > after {
-            teller.tell(event);
-        }
-        event.sequence > after && event.node == PATIENT && settles(event)
-    });
+    let told = lab
+        .operator
+        .until_event(RECOVERS_WITHIN, "styx to recover", |event| {
+            if event.sequence > after {
+                teller.tell(event);
+            }
+            event.sequence > after && event.node == PATIENT && settles(event)
+        });
     match told.await {
         Ok(event) => Ok(event.incident),
         Err(error) => Err(error.context(lab.account().await)),
@@ -106,14 +129,20 @@ async fn follow(lab: &Lab, after: u64, teller: &mut Teller) -> Result<String> {
 
 fn settles(event: &Event) -> bool {
     let record: Value = serde_json::from_str(&event.json).unwrap_or_default();
-    matches!(record.get("type").and_then(Value::as_str), Some("closed" | "parked"))
+    matches!(
+        record.get("type").and_then(Value::as_str),
+        Some("closed" | "parked")
+    )
 }
 
 async fn keep_logs(lab: &Lab, out: &Path) -> Result<()> {
     let log = lab.directory().join("controller.log");
     std::fs::copy(log, out.join("controller.log")).context("cannot keep the controller's log")?;
     for (name, ..) in HOSTS {
-        std::fs::write(out.join(format!("{name}.log")), lab.host(name)?.logs().await)?;
+        std::fs::write(
+            out.join(format!("{name}.log")),
+            lab.host(name)?.logs().await,
+        )?;
     }
     Ok(())
 }
@@ -128,7 +157,12 @@ async fn conclude(lab: &Lab, incident: &str, out: &Path) -> Result<Value> {
     let report: Value = serde_json::from_str(&body).context("the report is not JSON")?;
     let field = |name: &str| report.get(name).cloned().unwrap_or(Value::Null);
     let tried = field("tried");
-    let rungs: Vec<Value> = tried.as_array().into_iter().flatten().filter_map(|rung| rung.get("rung").cloned()).collect();
+    let rungs: Vec<Value> = tried
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|rung| rung.get("rung").cloned())
+        .collect();
     let path = std::fs::canonicalize(&path).unwrap_or(path);
     Ok(json!({
         "outcome": field("outcome"),
@@ -180,7 +214,12 @@ impl Teller {
         };
         let at = format!("{:7.1}s", self.since.elapsed().as_secs_f64());
         let kind = format!("{:<9}", event.kind);
-        self.line(&format!("{} {} {}", self.paint("2", &at), self.paint(colour, &kind), event.text));
+        self.line(&format!(
+            "{} {} {}",
+            self.paint("2", &at),
+            self.paint(colour, &kind),
+            event.text
+        ));
     }
 
     fn conclude(&self, result: &Value) -> Result<()> {
@@ -189,15 +228,28 @@ impl Teller {
             return writeln!(out, "{result}").context("cannot write the result");
         }
         let text = |name: &str| result.get(name).map(plain).unwrap_or_default();
-        self.say(&format!("{}: {} was diagnosed {}.", text("outcome"), PATIENT, text("diagnosis")));
-        self.say(&format!("rungs: {}; recreates: {}", text("rungs"), text("recreates")));
+        self.say(&format!(
+            "{}: {} was diagnosed {}.",
+            text("outcome"),
+            PATIENT,
+            text("diagnosis")
+        ));
+        self.say(&format!(
+            "rungs: {}; recreates: {}",
+            text("rungs"),
+            text("recreates")
+        ));
         self.say(&format!("seconds: {}", text("phases")));
         self.say(&format!("report: {}", text("report")));
         Ok(())
     }
 
     fn paint(&self, colour: &str, text: &str) -> String {
-        if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colours {
+            format!("\x1b[{colour}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     /// A reader that went away is no reason to leave the lab standing.
@@ -214,7 +266,9 @@ fn plain(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         Value::Object(fields) => {
-            let pairs = fields.iter().map(|(name, value)| format!("{} {}", name.trim_end_matches("_s"), plain(value)));
+            let pairs = fields
+                .iter()
+                .map(|(name, value)| format!("{} {}", name.trim_end_matches("_s"), plain(value)));
             pairs.collect::<Vec<_>>().join(", ")
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),

@@ -134,7 +134,9 @@ fn answer(question: &[u8], fault: DnsFault) -> Option<Vec<u8>> {
     message.metadata.recursion_available = true;
     message.metadata.authoritative = name.ends_with(ZONE);
     message.metadata.response_code = code(&name, fault);
-    if message.metadata.response_code == ResponseCode::NoError && query.query_type() == RecordType::A {
+    if message.metadata.response_code == ResponseCode::NoError
+        && query.query_type() == RecordType::A
+    {
         let address = if name == KNOWN {
             Ipv4Addr::new(10, 43, 0, 1)
         } else {
@@ -155,10 +157,7 @@ fn code(name: &str, fault: DnsFault) -> ResponseCode {
         DnsFault::UpstreamGone if !inside => ResponseCode::ServFail,
         DnsFault::WrongNxdomain if inside => ResponseCode::NXDomain,
         DnsFault::Wildcard => ResponseCode::NoError,
-        DnsFault::None
-        | DnsFault::Silent
-        | DnsFault::UpstreamGone
-        | DnsFault::WrongNxdomain => {
+        DnsFault::None | DnsFault::Silent | DnsFault::UpstreamGone | DnsFault::WrongNxdomain => {
             if exists {
                 ResponseCode::NoError
             } else {

@@ -39,7 +39,10 @@ impl Guard {
         remove_stale()?;
         let id = std::process::id();
         // Short: a Unix socket's path has at most 107 bytes.
-        let directory = base().join(format!("iaso-lab-{id}-{}", jiff::Timestamp::now().as_second()));
+        let directory = base().join(format!(
+            "iaso-lab-{id}-{}",
+            jiff::Timestamp::now().as_second()
+        ));
         std::fs::write(state_file(), directory.as_os_str().as_encoded_bytes())
             .context("cannot write down where the lab is")?;
         std::fs::create_dir_all(&directory)
@@ -90,7 +93,12 @@ fn lock() -> Result<Flock<File>> {
         .truncate(false)
         .write(true)
         .open(&path)
-        .with_context(|| format!("cannot open {}: does it belong to another user?", path.display()))?;
+        .with_context(|| {
+            format!(
+                "cannot open {}: does it belong to another user?",
+                path.display()
+            )
+        })?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(lock),
         Err((file, _)) => {
@@ -108,9 +116,14 @@ fn remove_stale() -> Result<()> {
         return Ok(());
     };
     let directory = PathBuf::from(text.trim());
-    let named_like_ours = directory.file_name().is_some_and(|name| name.to_string_lossy().starts_with("iaso-lab-"));
+    let named_like_ours = directory
+        .file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with("iaso-lab-"));
     if named_like_ours {
-        eprintln!("==> removing what a killed lab left in {}", directory.display());
+        eprintln!(
+            "==> removing what a killed lab left in {}",
+            directory.display()
+        );
         remove(&directory, false);
     }
     std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
@@ -133,8 +146,12 @@ fn remove(directory: &Path, keep: bool) {
         std::thread::sleep(Duration::from_millis(20));
     }
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let ours = mounts.lines().filter_map(|line| line.split_whitespace().nth(1));
-    let mut ours: Vec<&str> = ours.filter(|at| Path::new(at).starts_with(directory)).collect();
+    let ours = mounts
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(1));
+    let mut ours: Vec<&str> = ours
+        .filter(|at| Path::new(at).starts_with(directory))
+        .collect();
     ours.reverse();
     for at in ours {
         let _ = umount2(at, MntFlags::MNT_DETACH);

@@ -78,7 +78,10 @@ pub async fn run(mut arguments: KubeletArguments) -> Result<()> {
     loop {
         beats.tick().await;
         if let Err(error) = kubelet.beat().await {
-            say("error", &format!("Error updating node status, will retry: {error:#}"));
+            say(
+                "error",
+                &format!("Error updating node status, will retry: {error:#}"),
+            );
         }
     }
 }
@@ -100,13 +103,21 @@ async fn join(client: &Client, arguments: &KubeletArguments) -> Result<String> {
             .header("k3s-Node-Password", &password);
         match request.send().await {
             Ok(answer) if answer.status() == StatusCode::OK => {
-                let body: Value = answer.json().await.context("the server's answer is not JSON")?;
+                let body: Value = answer
+                    .json()
+                    .await
+                    .context("the server's answer is not JSON")?;
                 let token = body.get("token").and_then(Value::as_str);
-                return Ok(token.context("the server's answer has no token")?.to_owned());
+                return Ok(token
+                    .context("the server's answer has no token")?
+                    .to_owned());
             }
             Ok(answer) => {
                 let body: Value = answer.json().await.unwrap_or_default();
-                let why = body.get("message").and_then(Value::as_str).unwrap_or("no words");
+                let why = body
+                    .get("message")
+                    .and_then(Value::as_str)
+                    .unwrap_or("no words");
                 say(
                     "error",
                     &format!("Waiting to retrieve agent configuration; server is not ready: {why}"),
@@ -144,8 +155,7 @@ fn node_password(root: &Path) -> Result<String> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)?;
     }
-    std::fs::write(&path, &password)
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    std::fs::write(&path, &password).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(password)
 }
 
@@ -170,7 +180,10 @@ impl Kubelet {
         });
         let kubelet = listen(SocketAddr::new(self.arguments.listen, 10250)).await?;
         tokio::spawn(async move { while kubelet.accept().await.is_ok() {} });
-        let socket = self.arguments.root.join("run/k3s/containerd/containerd.sock");
+        let socket = self
+            .arguments
+            .root
+            .join("run/k3s/containerd/containerd.sock");
         if let Some(directory) = socket.parent() {
             std::fs::create_dir_all(directory)?;
         }
@@ -191,9 +204,17 @@ impl Kubelet {
         )
     }
 
-    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<(StatusCode, Value)> {
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<(StatusCode, Value)> {
         let url = format!("{}{path}", self.arguments.server);
-        let mut request = self.client.request(method.clone(), &url).bearer_auth(&self.token);
+        let mut request = self
+            .client
+            .request(method.clone(), &url)
+            .bearer_auth(&self.token);
         if let Some(body) = body {
             let kind = if method == Method::PATCH {
                 "application/merge-patch+json"
@@ -221,11 +242,18 @@ impl Kubelet {
         let (status, _) = self.call(Method::GET, &self.node_path(), None).await?;
         if status == StatusCode::NOT_FOUND {
             let mut labels = json!({"kubernetes.io/hostname": node, "kubernetes.io/os": "linux"});
-            for (key, value) in self.arguments.labels.iter().filter_map(|label| label.split_once('=')) {
+            for (key, value) in self
+                .arguments
+                .labels
+                .iter()
+                .filter_map(|label| label.split_once('='))
+            {
                 crate::kubeapi::seed::set(&mut labels, key, value);
             }
             let object = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": labels}});
-            let (status, body) = self.call(Method::POST, "/api/v1/nodes", Some(object)).await?;
+            let (status, body) = self
+                .call(Method::POST, "/api/v1/nodes", Some(object))
+                .await?;
             if !status.is_success() && status != StatusCode::CONFLICT {
                 bail!("Unable to register node with API server: {status} {body}");
             }
@@ -243,8 +271,11 @@ impl Kubelet {
     }
 
     async fn beat(&self) -> Result<()> {
-        let renewed = json!({"spec": {"holderIdentity": self.arguments.node, "renewTime": micro_now()}});
-        let (status, _) = self.call(Method::PATCH, &self.lease_path(), Some(renewed)).await?;
+        let renewed =
+            json!({"spec": {"holderIdentity": self.arguments.node, "renewTime": micro_now()}});
+        let (status, _) = self
+            .call(Method::PATCH, &self.lease_path(), Some(renewed))
+            .await?;
         if status == StatusCode::NOT_FOUND {
             self.register().await?;
         }
@@ -275,10 +306,22 @@ impl Kubelet {
 
     /// Pods on their way out are let go; new ones run.
     async fn confirm_pods(&self) -> Result<()> {
-        let path = format!("/api/v1/pods?fieldSelector=spec.nodeName%3D{}", self.arguments.node);
+        let path = format!(
+            "/api/v1/pods?fieldSelector=spec.nodeName%3D{}",
+            self.arguments.node
+        );
         let (_, pods) = self.call(Method::GET, &path, None).await?;
-        for pod in pods.get("items").and_then(Value::as_array).into_iter().flatten() {
-            let text = |field: &str| pod.pointer(field).and_then(Value::as_str).unwrap_or_default();
+        for pod in pods
+            .get("items")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            let text = |field: &str| {
+                pod.pointer(field)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+            };
             let path = format!(
                 "/api/v1/namespaces/{}/pods/{}",
                 text("/metadata/namespace"),
@@ -292,7 +335,8 @@ impl Kubelet {
                     "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
                     "containerStatuses": [{"name": "main", "image": "lab", "imageID": "lab", "ready": true, "restartCount": 0}],
                 }});
-                self.call(Method::PATCH, &format!("{path}/status"), Some(running)).await?;
+                self.call(Method::PATCH, &format!("{path}/status"), Some(running))
+                    .await?;
             }
         }
         Ok(())

@@ -115,7 +115,10 @@ mod tests {
             flags: "",
         });
         assert!(!script.contains("{{"), "a placeholder was left");
-        let checked = std::process::Command::new("sh").args(["-n", "-c", &script]).status().expect("sh");
+        let checked = std::process::Command::new("sh")
+            .args(["-n", "-c", &script])
+            .status()
+            .expect("sh");
         assert!(checked.success());
     }
 }

@@ -95,7 +95,9 @@ impl Machines for HostMachines {
 
     async fn uptime_ms(&self, id: u64) -> u64 {
         let uptime = self.host(id).map(|host| host.uptime());
-        uptime.map_or(0, |uptime| u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX))
+        uptime.map_or(0, |uptime| {
+            u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)
+        })
     }
 
     async fn incoming_bytes(&self, id: u64) -> u64 {

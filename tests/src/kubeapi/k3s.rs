@@ -60,7 +60,10 @@ pub(crate) async fn join(State(shared): State<Shared>, headers: HeaderMap) -> Re
 
 /// A K10 token's credentials, or bare ones, must be a bootstrap token that exists, is for authentication and has not expired.
 fn check_token(store: &Store, token: &str) -> Result<(), String> {
-    let credentials = match token.strip_prefix("K10").and_then(|rest| rest.split_once("::")) {
+    let credentials = match token
+        .strip_prefix("K10")
+        .and_then(|rest| rest.split_once("::"))
+    {
         Some((hash, credentials)) if hash == ca_hash() => credentials,
         Some(_) => {
             return Err("token CA hash does not match the Cluster CA certificate hash".into());
@@ -88,7 +91,11 @@ fn check_token(store: &Store, token: &str) -> Result<(), String> {
         return Err("the bootstrap token is not for authentication".into());
     }
     let expires = data("expiration");
-    if !expires.is_empty() && expires.parse::<Timestamp>().is_ok_and(|at| at < Timestamp::now()) {
+    if !expires.is_empty()
+        && expires
+            .parse::<Timestamp>()
+            .is_ok_and(|at| at < Timestamp::now())
+    {
         return Err("the bootstrap token has expired".into());
     }
     Ok(())

@@ -37,7 +37,10 @@ pub(crate) async fn run(shared: Shared, lifecycle: Lifecycle) {
         ticks.tick().await;
         let mut store = shared.store();
         let nodes: Vec<Value> = store.all("nodes").cloned().collect();
-        let stale = nodes.iter().filter(|node| is_stale(&store, node, lifecycle.grace)).count();
+        let stale = nodes
+            .iter()
+            .filter(|node| is_stale(&store, node, lifecycle.grace))
+            .count();
         // As the node controller: when most of a small cluster is gone, the trouble is more likely its own.
         let evicting = stale * 100 < nodes.len() * 55;
         for node in nodes {
@@ -72,7 +75,10 @@ fn taints(node: &Value) -> Vec<Value> {
 fn older(written: &str, age: Duration) -> bool {
     written
         .parse::<Timestamp>()
-        .is_ok_and(|at| Timestamp::now().duration_since(at).unsigned_abs() > age)
+        // What lies in the future, by a clock that runs ahead, is not old.
+        .is_ok_and(|at| {
+            Duration::try_from(Timestamp::now().duration_since(at)).is_ok_and(|since| since > age)
+        })
 }
 
 fn is_stale(store: &Store, node: &Value, grace: Duration) -> bool {
@@ -86,7 +92,9 @@ fn step(store: &mut Store, node: &Value, lifecycle: Lifecycle, evicting: bool) {
     let name = text(node, &["metadata", "name"]).to_owned();
     let tainted = taints(node)
         .iter()
-        .find(|taint| text(taint, &["key"]) == UNREACHABLE && text(taint, &["effect"]) == "NoExecute")
+        .find(|taint| {
+            text(taint, &["key"]) == UNREACHABLE && text(taint, &["effect"]) == "NoExecute"
+        })
         .map(|taint| text(taint, &["timeAdded"]).to_owned());
     let stale = is_stale(store, node, lifecycle.grace);
     let ready = ready_status(node);
@@ -119,9 +127,10 @@ fn with_ready_unknown(node: &Value) -> Value {
 
 fn with_taint(node: &Value) -> Value {
     let mut all = taints(node);
-    all.extend(["NoSchedule", "NoExecute"].map(|effect| {
-        json!({"key": UNREACHABLE, "effect": effect, "timeAdded": now()})
-    }));
+    all.extend(
+        ["NoSchedule", "NoExecute"]
+            .map(|effect| json!({"key": UNREACHABLE, "effect": effect, "timeAdded": now()})),
+    );
     let mut node = node.clone();
     merge(&mut node, &json!({"spec": {"taints": all}}));
     node

@@ -24,10 +24,25 @@ const RESOURCES: [(&str, &str, &str, bool); 14] = [
     ("configmaps", "ConfigMap", "v1", true),
     ("events", "Event", "v1", true),
     ("persistentvolumes", "PersistentVolume", "v1", false),
-    ("persistentvolumeclaims", "PersistentVolumeClaim", "v1", true),
+    (
+        "persistentvolumeclaims",
+        "PersistentVolumeClaim",
+        "v1",
+        true,
+    ),
     ("leases", "Lease", "coordination.k8s.io/v1", true),
-    ("endpointslices", "EndpointSlice", "discovery.k8s.io/v1", true),
-    ("volumeattachments", "VolumeAttachment", "storage.k8s.io/v1", false),
+    (
+        "endpointslices",
+        "EndpointSlice",
+        "discovery.k8s.io/v1",
+        true,
+    ),
+    (
+        "volumeattachments",
+        "VolumeAttachment",
+        "storage.k8s.io/v1",
+        false,
+    ),
     ("replicasets", "ReplicaSet", "apps/v1", true),
 ];
 
@@ -81,7 +96,10 @@ mod tests {
     fn paths_are_taken_apart() {
         for (path, expected) in [
             ("/api/v1/nodes", Some(("nodes", "", "", ""))),
-            ("/api/v1/nodes/styx/status", Some(("nodes", "", "styx", "status"))),
+            (
+                "/api/v1/nodes/styx/status",
+                Some(("nodes", "", "styx", "status")),
+            ),
             (
                 "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/styx",
                 Some(("leases", "kube-node-lease", "styx", "")),
@@ -91,7 +109,10 @@ mod tests {
                 "/api/v1/namespaces/kube-system/pods/dns/eviction",
                 Some(("pods", "kube-system", "dns", "eviction")),
             ),
-            ("/api/v1/namespaces/default", Some(("namespaces", "", "default", ""))),
+            (
+                "/api/v1/namespaces/default",
+                Some(("namespaces", "", "default", "")),
+            ),
             ("/apis/apps/v1/deployments", None),
             ("/api/v1/namespaces/default/nodes", None),
         ] {

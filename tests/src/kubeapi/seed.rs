@@ -28,7 +28,12 @@ pub fn dns(api: &KubeApi, dns: &DnsSeed) {
         }),
     );
     for (index, (node, address)) in dns.endpoints.iter().enumerate() {
-        let mut pod = pod("kube-system", &format!("coredns-lab-{index}"), node, "coredns-lab");
+        let mut pod = pod(
+            "kube-system",
+            &format!("coredns-lab-{index}"),
+            node,
+            "coredns-lab",
+        );
         super::store::merge(
             &mut pod,
             &json!({"metadata": {"labels": labels}, "status": {"podIP": address.to_string(), "podIPs": [{"ip": address.to_string()}]}}),

@@ -32,10 +32,7 @@ struct Parameters {
     grace_period_seconds: Option<u64>,
 }
 
-pub(crate) fn spawn(
-    listener: TcpListener,
-    shared: Shared,
-) -> (CancellationToken, JoinHandle<()>) {
+pub(crate) fn spawn(listener: TcpListener, shared: Shared) -> (CancellationToken, JoinHandle<()>) {
     let token = CancellationToken::new();
     let stopped = token.clone();
     let router = Router::new()
@@ -213,7 +210,12 @@ impl Call<'_> {
     }
 
     fn list(&self) -> Response {
-        if self.parameters.watch.as_deref().is_some_and(|watch| watch != "false" && watch != "0") {
+        if self
+            .parameters
+            .watch
+            .as_deref()
+            .is_some_and(|watch| watch != "false" && watch != "0")
+        {
             return failure(
                 StatusCode::BAD_REQUEST,
                 "BadRequest",
@@ -340,8 +342,8 @@ impl Call<'_> {
             .as_u64()
             .or(self.parameters.grace_period_seconds)
             .unwrap_or(DEFAULT_GRACE_SECS);
-        let bound = self.target.resource == "pods"
-            && !text(&current, &["spec", "nodeName"]).is_empty();
+        let bound =
+            self.target.resource == "pods" && !text(&current, &["spec", "nodeName"]).is_empty();
         let Target {
             resource,
             namespace,
@@ -381,8 +383,8 @@ fn fold_string_data(object: &mut Value) {
         return;
     };
     for (name, value) in plain.as_object().into_iter().flatten() {
-        let encoded = base64::engine::general_purpose::STANDARD
-            .encode(value.as_str().unwrap_or_default());
+        let encoded =
+            base64::engine::general_purpose::STANDARD.encode(value.as_str().unwrap_or_default());
         merge(object, &json!({"data": {name: encoded}}));
     }
 }

@@ -104,9 +104,7 @@ impl Store {
 
 /// Seconds precision, as Kubernetes writes times.
 pub(crate) fn now() -> String {
-    Timestamp::now()
-        .strftime("%Y-%m-%dT%H:%M:%SZ")
-        .to_string()
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// A field by its path; `Null` when it is not there.
@@ -231,10 +229,7 @@ mod tests {
             &mut object,
             &json!({"a": {"b": null, "d": 3}, "l": [3], "n": {"x": null}}),
         );
-        assert_eq!(
-            object,
-            json!({"a": {"c": 2, "d": 3}, "l": [3], "n": {}})
-        );
+        assert_eq!(object, json!({"a": {"c": 2, "d": 3}, "l": [3], "n": {}}));
     }
 
     #[test]

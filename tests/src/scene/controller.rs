@@ -40,7 +40,10 @@ impl Controller {
         .await?;
         let controller = Self { child, log };
         if let Some(status) = ended {
-            bail!("the controller ended ({status}):\n{}", controller.last_words());
+            bail!(
+                "the controller ended ({status}):\n{}",
+                controller.last_words()
+            );
         }
         Ok(controller)
     }
@@ -48,7 +51,11 @@ impl Controller {
     /// Ends it the hard way, and waits until it is gone.
     pub async fn crash(&mut self, how: Crash) -> Result<()> {
         match how {
-            Crash::Kill => self.child.kill().await.context("cannot kill the controller"),
+            Crash::Kill => self
+                .child
+                .kill()
+                .await
+                .context("cannot kill the controller"),
         }
     }
 
@@ -70,10 +77,18 @@ impl Controller {
 }
 
 fn spawn(paths: &Paths, lab: &Path, log: &Path) -> Result<Child> {
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)?;
     let mut command = Command::new(programs::program("iaso-lab")?);
-    command.arg("tether").arg("--").arg(programs::program("iaso-controller")?);
-    command.args(["run", "--insecure", "--config"]).arg(&paths.controller_config);
+    command
+        .arg("tether")
+        .arg("--")
+        .arg(programs::program("iaso-controller")?);
+    command
+        .args(["run", "--insecure", "--config"])
+        .arg(&paths.controller_config);
     command
         .env(LAB_VARIABLE, lab)
         .env_remove("NOTIFY_SOCKET")

@@ -34,7 +34,9 @@ const AGENT_TOKEN: &str = "lab-agent-token-0123456789";
 /// The operators' token in the lab.
 const OPERATOR_TOKEN: &str = "lab-operator-token-0123456789";
 /// How long a lab may take to become green, plugins' compilation included.
-const GREEN_WITHIN: Duration = Duration::from_secs(180);
+const GREEN_WITHIN: Duration = Duration::from_secs(90);
+/// How long the hosts may take to boot and to join.
+const JOINED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running lab. Everything ends when it is dropped.
 pub struct Lab {
@@ -71,7 +73,9 @@ impl Lab {
         let network = Network::create(options.kind, guard.directory())?;
         let kube = KubeApi::start(network.kube_bind(), options.lifecycle).await?;
         let hosts = network.hosts(guard.directory())?;
-        let rented = HOSTS.iter().filter_map(|(name, _, id, _)| Some(((*id)?, hosts.get(*name)?.clone())));
+        let rented = HOSTS
+            .iter()
+            .filter_map(|(name, _, id, _)| Some(((*id)?, hosts.get(*name)?.clone())));
         let machines = HostMachines::new(rented.collect());
         let provider = Emulator::start_with(
             ([127, 0, 0, 1], 0).into(),
@@ -88,9 +92,11 @@ impl Lab {
         seed(&kube, &network);
         settings::write(&mut paths, &options, &network, &provider)?;
         let network = network.connect(kube.address()).await?;
+        install(options.kind, &hosts, &kube).await?;
+        // After the hosts: a controller that finds no agents takes them for lost, as it should.
         let controller = Controller::start(&paths, guard.directory()).await?;
         let operator = Operator::connect(&paths, OPERATOR_TOKEN).await?;
-        let lab = Self {
+        Ok(Self {
             operator,
             controller,
             hosts,
@@ -100,31 +106,7 @@ impl Lab {
             paths,
             _network: network,
             guard,
-        };
-        lab.install(options.kind).await?;
-        Ok(lab)
-    }
-
-    /// Every host's first installation, by the script that a recreate runs as well.
-    async fn install(&self, kind: HostKind) -> Result<()> {
-        let token = kubeapi::seed::bootstrap_token(&self.kube, "labjoin", "0123456789abcdef");
-        let network = network::addresses(kind);
-        let installs = self.hosts.values().map(|host| {
-            let script = hosts::render(&Script {
-                node: host.name(),
-                k3s_url: &network.k3s_url,
-                k3s_token: &token,
-                k3s_version: "v1.33.4+k3s1",
-                controller: &network.agent_url,
-                token: AGENT_TOKEN,
-                flags: "",
-            });
-            async move {
-                let name = host.name().to_owned();
-                host.recreate(&script).await.with_context(|| format!("cannot install {name}"))
-            }
-        });
-        futures::future::try_join_all(installs).await.map(drop)
+        })
     }
 
     /// Waits until every agent is up and every node Ready and healthy.
@@ -134,7 +116,9 @@ impl Lab {
                 return false;
             };
             nodes.len() == HOSTS.len()
-                && nodes.iter().all(|node| node.agent == "up" && node.lease == "fresh" && node.diagnosis == "healthy")
+                && nodes.iter().all(|node| {
+                    node.agent == "up" && node.lease == "fresh" && node.diagnosis == "healthy"
+                })
                 && self.checks_ran().await
         })
         .await;
@@ -150,7 +134,12 @@ impl Lab {
             let Ok(detail) = self.operator.node(name).await else {
                 return false;
             };
-            let spoke = |plugin: &str| detail.findings.iter().any(|finding| finding.plugin == plugin);
+            let spoke = |plugin: &str| {
+                detail
+                    .findings
+                    .iter()
+                    .any(|finding| finding.plugin == plugin)
+            };
             if !spoke("network-probe") || (role == "worker" && !spoke("k3s-agent")) {
                 return false;
             }
@@ -160,7 +149,9 @@ impl Lab {
 
     /// One host.
     pub fn host(&self, name: &str) -> Result<&Arc<dyn Host>> {
-        self.hosts.get(name).with_context(|| format!("the lab has no host {name}"))
+        self.hosts
+            .get(name)
+            .with_context(|| format!("the lab has no host {name}"))
     }
 
     /// Breaks or mends every DNS server.
@@ -185,7 +176,10 @@ impl Lab {
         for incident in self.operator.incidents().await.unwrap_or_default() {
             out.push_str(&format!("{incident:?}\n"));
             if let Ok(detail) = self.operator.incident(&incident.id).await {
-                let lines = detail.timeline.iter().map(|entry| format!("  {} {} {}\n", entry.sequence, entry.kind, entry.text));
+                let lines = detail
+                    .timeline
+                    .iter()
+                    .map(|entry| format!("  {} {} {}\n", entry.sequence, entry.kind, entry.text));
                 out.extend(lines);
             }
         }
@@ -195,6 +189,44 @@ impl Lab {
         }
         out
     }
+}
+
+/// Every host's first installation, by the script that a recreate runs as well; ends when every node is Ready.
+async fn install(
+    kind: HostKind,
+    hosts: &BTreeMap<String, Arc<dyn Host>>,
+    kube: &KubeApi,
+) -> Result<()> {
+    let token = kubeapi::seed::bootstrap_token(kube, "labjoin", "0123456789abcdef");
+    let network = network::addresses(kind);
+    let installs = hosts.values().map(|host| {
+        let script = hosts::render(&Script {
+            node: host.name(),
+            k3s_url: &network.k3s_url,
+            k3s_token: &token,
+            k3s_version: "v1.33.4+k3s1",
+            controller: &network.agent_url,
+            token: AGENT_TOKEN,
+            flags: "",
+        });
+        async move {
+            host.recreate(&script)
+                .await
+                .with_context(|| format!("cannot install {}", host.name()))
+        }
+    });
+    futures::future::try_join_all(installs).await?;
+    let ready = crate::until(JOINED_WITHIN, "every node to join the cluster", || {
+        std::future::ready(HOSTS.iter().all(|(name, ..)| kube.ready(name) == "True"))
+    });
+    let Err(error) = ready.await else {
+        return Ok(());
+    };
+    let mut words = String::new();
+    for host in hosts.values() {
+        words.push_str(&host.logs().await);
+    }
+    Err(error.context(words))
 }
 
 fn seed(kube: &KubeApi, network: &Network) {

@@ -124,7 +124,10 @@ impl Network {
             let host: Arc<dyn Host> = match self.kind {
                 HostKind::Process => {
                     let host = ProcessHost::new(name, index, lab, &self.links)?;
-                    let mut inside = self.inside.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let mut inside = self
+                        .inside
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner);
                     inside.insert(name.to_owned(), host.inside());
                     Arc::new(host)
                 }
@@ -142,11 +145,21 @@ impl Network {
         }
         let at = |port| SocketAddr::from((process::OUTSIDE, port));
         for (outside, inside) in [(at(7443), self.addresses.controller), (at(6443), kube)] {
-            self._wires.push(Wire::lay(outside, inside, None, self.links.clone())?);
+            self._wires
+                .push(Wire::lay(outside, inside, None, self.links.clone())?);
         }
-        let inside = std::mem::take(&mut *self.inside.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let inside = std::mem::take(
+            &mut *self
+                .inside
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
         let commons = Commons::open(self.addresses.kubelet_healthz, &self.commons_at, inside);
-        self._commons = Some(commons.await.context("cannot open the hosts' common doors")?);
+        self._commons = Some(
+            commons
+                .await
+                .context("cannot open the hosts' common doors")?,
+        );
         Ok(self)
     }
 
@@ -163,7 +176,12 @@ impl Network {
             service: self.addresses.dns_service.into(),
             endpoints: DNS_ENDPOINTS
                 .iter()
-                .map(|(node, last)| ((*node).to_owned(), IpAddr::from([first, second, third, *last])))
+                .map(|(node, last)| {
+                    (
+                        (*node).to_owned(),
+                        IpAddr::from([first, second, third, *last]),
+                    )
+                })
                 .collect(),
             port: self.addresses.dns_port,
         }

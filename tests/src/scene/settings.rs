@@ -104,7 +104,12 @@ const POLICY: [(&str, &str); 22] = [
 ];
 
 /// Writes everything that the controller reads.
-pub(crate) fn write(paths: &mut Paths, options: &LabOptions, network: &Network, provider: &Emulator) -> Result<()> {
+pub(crate) fn write(
+    paths: &mut Paths,
+    options: &LabOptions,
+    network: &Network,
+    provider: &Emulator,
+) -> Result<()> {
     let directory = &paths.directory;
     std::fs::create_dir_all(&paths.data)?;
     let addresses = &network.addresses;
@@ -112,9 +117,19 @@ pub(crate) fn write(paths: &mut Paths, options: &LabOptions, network: &Network, 
     secret(&directory.join("agent.token"), AGENT_TOKEN)?;
     secret(&directory.join("operator.token"), OPERATOR_TOKEN)?;
     secret(&directory.join("hostinger.token"), &provider.token())?;
-    KubeApi::write_kubeconfig(&directory.join("kubeconfig"), &addresses.kube_url, ADMIN_TOKEN)?;
-    std::fs::write(directory.join("rejoin.sh.tmpl"), include_str!("../../lab-assets/rejoin.sh.tmpl"))?;
-    let base_url = options.provider_url.clone().unwrap_or_else(|| provider.base_url());
+    KubeApi::write_kubeconfig(
+        &directory.join("kubeconfig"),
+        &addresses.kube_url,
+        ADMIN_TOKEN,
+    )?;
+    std::fs::write(
+        directory.join("rejoin.sh.tmpl"),
+        include_str!("../../lab-assets/rejoin.sh.tmpl"),
+    )?;
+    let base_url = options
+        .provider_url
+        .clone()
+        .unwrap_or_else(|| provider.base_url());
     let text = [
         head(addresses, &base_url)?,
         policy(options),
@@ -123,7 +138,8 @@ pub(crate) fn write(paths: &mut Paths, options: &LabOptions, network: &Network, 
         options.plugins.clone(),
     ]
     .join("\n");
-    std::fs::write(&paths.controller_config, text).context("cannot write the controller's configuration")
+    std::fs::write(&paths.controller_config, text)
+        .context("cannot write the controller's configuration")
 }
 
 /// Tokens are files that only their owner reads.
@@ -174,7 +190,11 @@ fn policy(options: &LabOptions) -> String {
 fn nodes(options: &LabOptions, addresses: &Addresses) -> String {
     let mut out = String::new();
     for (name, index, machine, role) in HOSTS {
-        let _ = writeln!(out, "[[nodes]]\nname = \"{name}\"\nrole = \"{role}\"\naddress = \"{}.{index}\"", addresses.prefix);
+        let _ = writeln!(
+            out,
+            "[[nodes]]\nname = \"{name}\"\nrole = \"{role}\"\naddress = \"{}.{index}\"",
+            addresses.prefix
+        );
         let own = options.styx_machine.clone().filter(|_| name == "styx");
         match own.or_else(|| machine.map(|id| id.to_string())) {
             Some(machine) => {
@@ -198,13 +218,20 @@ fn plugins(network: &Network) -> Result<String> {
         ..
     } = &network.addresses;
     let containerd = network.containerd();
-    let [k3s, probe, coredns] = [programs::plugin("k3s-agent")?, programs::plugin("network-probe")?, programs::plugin("coredns")?];
+    let [k3s, probe, coredns] = [
+        programs::plugin("k3s-agent")?,
+        programs::plugin("network-probe")?,
+        programs::plugin("coredns")?,
+    ];
     let health = format!(
         "host = true\nhttp = [{{ to = \"{}\", ports = [10248], methods = [\"GET\"] }}]\nnet.unix = [\"{containerd}\"]\nservices.read = [\"k3s-agent.service\"]\n",
         kubelet_healthz.ip()
     );
     let agent_port = probe_ports.last().copied().unwrap_or(7444);
-    let peers: Vec<String> = HOSTS.iter().map(|(_, index, ..)| format!("{prefix}.{index}:{agent_port}")).collect();
+    let peers: Vec<String> = HOSTS
+        .iter()
+        .map(|(_, index, ..)| format!("{prefix}.{index}:{agent_port}"))
+        .collect();
     let [first, second, third, _] = dns_service.octets();
     Ok(format!(
         "[[plugins]]\nname = \"k3s-agent\"\npath = \"{k3s}\"\nroles = [\"worker\"]\ninterval_secs = 2\ntimeout_ms = 8000\n\

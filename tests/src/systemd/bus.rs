@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use zbus::object_server::SignalEmitter;
-use zbus::zvariant::{ObjectPath, OwnedObjectPath};
+use zbus::{ObjectPath, OwnedObjectPath};
 use zbus::{Connection, ObjectServer, interface};
 
 const NAME: &str = "org.freedesktop.systemd1";
@@ -43,7 +43,11 @@ struct Manager {
 }
 
 impl Manager {
-    async fn object(&self, server: &ObjectServer, unit: &Unit) -> Result<OwnedObjectPath, BusError> {
+    async fn object(
+        &self,
+        server: &ObjectServer,
+        unit: &Unit,
+    ) -> Result<OwnedObjectPath, BusError> {
         let path = OwnedObjectPath::try_from(format!("{MANAGER}/unit/{}", escape(&unit.name)))
             .map_err(|error| BusError::ZBus(error.into()))?;
         // A unit that was not there may have been written since: its object is made anew.
@@ -54,7 +58,12 @@ impl Manager {
         Ok(path)
     }
 
-    fn job(&self, name: &str, job: Job, emitter: &SignalEmitter<'_>) -> Result<OwnedObjectPath, BusError> {
+    fn job(
+        &self,
+        name: &str,
+        job: Job,
+        emitter: &SignalEmitter<'_>,
+    ) -> Result<OwnedObjectPath, BusError> {
         let unit = self.supervisor.unit(name);
         if unit.file.is_none() {
             return Err(BusError::NoSuchUnit(format!("Unit {name} not found.")));
@@ -75,7 +84,11 @@ impl Manager {
 
 #[interface(name = "org.freedesktop.systemd1.Manager")]
 impl Manager {
-    async fn get_unit(&self, name: &str, #[zbus(object_server)] server: &ObjectServer) -> Result<OwnedObjectPath, BusError> {
+    async fn get_unit(
+        &self,
+        name: &str,
+        #[zbus(object_server)] server: &ObjectServer,
+    ) -> Result<OwnedObjectPath, BusError> {
         let unit = self.supervisor.unit(name);
         if unit.file.is_none() {
             return Err(BusError::NoSuchUnit(format!("Unit {name} not loaded.")));
@@ -83,19 +96,38 @@ impl Manager {
         self.object(server, &unit).await
     }
 
-    async fn load_unit(&self, name: &str, #[zbus(object_server)] server: &ObjectServer) -> Result<OwnedObjectPath, BusError> {
+    async fn load_unit(
+        &self,
+        name: &str,
+        #[zbus(object_server)] server: &ObjectServer,
+    ) -> Result<OwnedObjectPath, BusError> {
         self.object(server, &self.supervisor.unit(name)).await
     }
 
-    async fn start_unit(&self, name: &str, _mode: &str, #[zbus(signal_emitter)] emitter: SignalEmitter<'_>) -> Result<OwnedObjectPath, BusError> {
+    async fn start_unit(
+        &self,
+        name: &str,
+        _mode: &str,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+    ) -> Result<OwnedObjectPath, BusError> {
         self.job(name, Job::Start, &emitter)
     }
 
-    async fn stop_unit(&self, name: &str, _mode: &str, #[zbus(signal_emitter)] emitter: SignalEmitter<'_>) -> Result<OwnedObjectPath, BusError> {
+    async fn stop_unit(
+        &self,
+        name: &str,
+        _mode: &str,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+    ) -> Result<OwnedObjectPath, BusError> {
         self.job(name, Job::Stop, &emitter)
     }
 
-    async fn restart_unit(&self, name: &str, _mode: &str, #[zbus(signal_emitter)] emitter: SignalEmitter<'_>) -> Result<OwnedObjectPath, BusError> {
+    async fn restart_unit(
+        &self,
+        name: &str,
+        _mode: &str,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+    ) -> Result<OwnedObjectPath, BusError> {
         self.job(name, Job::Restart, &emitter)
     }
 
@@ -113,7 +145,13 @@ impl Manager {
             .iter()
             .map(|unit| {
                 let status = unit.status.borrow().clone();
-                (unit.name.clone(), status.load, status.active, status.sub, status.main_pid.to_string())
+                (
+                    unit.name.clone(),
+                    status.load,
+                    status.active,
+                    status.sub,
+                    status.main_pid.to_string(),
+                )
             })
             .collect()
     }
@@ -125,7 +163,13 @@ impl Manager {
     async fn reload(&self) {}
 
     #[zbus(signal)]
-    async fn job_removed(emitter: &SignalEmitter<'_>, id: u32, job: ObjectPath<'_>, unit: &str, result: &str) -> zbus::Result<()>;
+    async fn job_removed(
+        emitter: &SignalEmitter<'_>,
+        id: u32,
+        job: ObjectPath<'_>,
+        unit: &str,
+        result: &str,
+    ) -> zbus::Result<()>;
 }
 
 struct UnitObject(Unit);
@@ -139,7 +183,11 @@ impl UnitObject {
 
     #[zbus(property(emits_changed_signal = "false"))]
     fn description(&self) -> String {
-        self.0.file.as_ref().map(|file| file.description.clone()).unwrap_or_default()
+        self.0
+            .file
+            .as_ref()
+            .map(|file| file.description.clone())
+            .unwrap_or_default()
     }
 
     #[zbus(property(emits_changed_signal = "false"))]
@@ -189,7 +237,11 @@ struct ServiceObject(Unit);
 impl ServiceObject {
     #[zbus(property(emits_changed_signal = "false"))]
     fn r#type(&self) -> String {
-        self.0.file.as_ref().map(|file| file.kind.clone()).unwrap_or_default()
+        self.0
+            .file
+            .as_ref()
+            .map(|file| file.kind.clone())
+            .unwrap_or_default()
     }
 
     #[zbus(property(emits_changed_signal = "false"))]

@@ -92,7 +92,8 @@ async fn job(arguments: &SystemctlArguments, method: &str, unit: &str) -> Result
         return Ok(());
     }
     while let Some(signal) = removed.next().await {
-        let (_, path, _, result): (u32, OwnedObjectPath, String, String) = signal.body().deserialize()?;
+        let (_, path, _, result): (u32, OwnedObjectPath, String, String) =
+            signal.body().deserialize()?;
         if path == queued {
             if result == "done" {
                 return Ok(());

@@ -49,7 +49,10 @@ impl Journal {
         if let Some(directory) = self.path.parent() {
             let _ = std::fs::create_dir_all(directory);
         }
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(&self.path);
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.path);
         if let Ok(mut file) = file {
             let _ = file.write_all(format!("{entry}\n").as_bytes());
         }

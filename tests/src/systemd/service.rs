@@ -98,7 +98,11 @@ impl Supervisor {
         }
         let file = unit_file::load(&self.root, name);
         let (commands, receiver) = mpsc::unbounded_channel();
-        let loaded = if file.is_some() { "loaded" } else { "not-found" };
+        let loaded = if file.is_some() {
+            "loaded"
+        } else {
+            "not-found"
+        };
         let first = Status {
             load: loaded.into(),
             active: "inactive".into(),
@@ -138,7 +142,11 @@ impl Supervisor {
     }
 
     pub(crate) async fn stop_all(&self) {
-        let jobs: Vec<_> = self.all().iter().map(|unit| unit.queue(Job::Stop)).collect();
+        let jobs: Vec<_> = self
+            .all()
+            .iter()
+            .map(|unit| unit.queue(Job::Stop))
+            .collect();
         for job in jobs {
             let _ = job.await;
         }
@@ -216,7 +224,11 @@ impl Service {
     }
 
     /// Starts the program and watches it until it ends or is told to.
-    async fn once(&mut self, commands: &mut mpsc::UnboundedReceiver<Order>, done: Option<Done>) -> Ended {
+    async fn once(
+        &mut self,
+        commands: &mut mpsc::UnboundedReceiver<Order>,
+        done: Option<Done>,
+    ) -> Ended {
         // The file may have been written anew: `daemon-reload` is implied.
         if let Some(file) = unit_file::load(&self.root, &self.name) {
             self.file = file;
@@ -276,14 +288,20 @@ impl Service {
     }
 
     /// Whether it is to be started again, after its pause.
-    async fn after_exit(&mut self, exit: Option<ExitStatus>, commands: &mut mpsc::UnboundedReceiver<Order>) -> bool {
+    async fn after_exit(
+        &mut self,
+        exit: Option<ExitStatus>,
+        commands: &mut mpsc::UnboundedReceiver<Order>,
+    ) -> bool {
         use std::os::unix::process::ExitStatusExt;
         let success = exit.is_some_and(|exit| exit.success());
         let signal = exit.and_then(|exit| exit.signal());
         self.status.send_modify(|status| {
             status.main_pid = 0;
             status.exit_code = if signal.is_some() { 2 } else { 1 };
-            status.exit_status = signal.or_else(|| exit.and_then(|exit| exit.code())).unwrap_or(203);
+            status.exit_status = signal
+                .or_else(|| exit.and_then(|exit| exit.code()))
+                .unwrap_or(203);
             status.result = match (success, signal) {
                 (true, _) => "success",
                 (false, Some(_)) => "signal",
@@ -298,7 +316,10 @@ impl Service {
             Restart::Never => false,
         };
         if !again {
-            self.enter(if success { "inactive" } else { "failed" }, if success { "dead" } else { "failed" });
+            self.enter(
+                if success { "inactive" } else { "failed" },
+                if success { "dead" } else { "failed" },
+            );
             return false;
         }
         self.enter("activating", "auto-restart");
@@ -332,7 +353,10 @@ impl Service {
         self.enter("deactivating", "stop-sigterm");
         let pid = child.id().unwrap_or(0);
         send(pid, Signal::SIGTERM);
-        if tokio::time::timeout(STOP_WITHIN, child.wait()).await.is_err() {
+        if tokio::time::timeout(STOP_WITHIN, child.wait())
+            .await
+            .is_err()
+        {
             send(pid, Signal::SIGKILL);
             let _ = child.wait().await;
         }
@@ -357,7 +381,9 @@ impl Service {
 
     fn spawn(&self, notify: Option<&PathBuf>) -> std::io::Result<Child> {
         let mut words = self.file.exec.iter();
-        let program = words.next().ok_or_else(|| std::io::Error::other("no ExecStart"))?;
+        let program = words
+            .next()
+            .ok_or_else(|| std::io::Error::other("no ExecStart"))?;
         // Tied to us, so that a killed lab leaves nothing.
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("tether").arg("--").arg(program).args(words);

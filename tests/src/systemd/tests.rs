@@ -11,7 +11,10 @@ fn unit(root: &std::path::Path, name: &str, body: &str) {
 async fn a_unit_that_does_not_exist_is_not_found_until_it_is_written() {
     let root = tempfile::tempdir().expect("directory");
     let supervisor = Supervisor::new(root.path().to_path_buf());
-    assert_eq!(supervisor.unit("a.service").status.borrow().load, "not-found");
+    assert_eq!(
+        supervisor.unit("a.service").status.borrow().load,
+        "not-found"
+    );
     unit(root.path(), "a.service", "[Service]\nExecStart=/bin/true\n");
     assert_eq!(supervisor.unit("a.service").status.borrow().load, "loaded");
 }
@@ -21,7 +24,11 @@ async fn stopping_what_does_not_run_is_done_at_once() {
     let root = tempfile::tempdir().expect("directory");
     unit(root.path(), "a.service", "[Service]\nExecStart=/bin/true\n");
     let supervisor = Supervisor::new(root.path().to_path_buf());
-    let ended = supervisor.unit("a.service").queue(super::service::Job::Stop);
-    let result = tokio::time::timeout(Duration::from_secs(5), ended).await.expect("in time");
+    let ended = supervisor
+        .unit("a.service")
+        .queue(super::service::Job::Stop);
+    let result = tokio::time::timeout(Duration::from_secs(5), ended)
+        .await
+        .expect("in time");
     assert_eq!(result.expect("a result"), "done");
 }

@@ -70,8 +70,12 @@ fn parse(text: &str) -> UnitFile {
             "Description" => value.clone_into(&mut unit.description),
             "Type" => value.clone_into(&mut unit.kind),
             "ExecStart" => unit.exec = words(value),
-            "Environment" => unit.environment.extend(words(value).iter().filter_map(|word| pair(word))),
-            "EnvironmentFile" => unit.environment_files.push(value.trim_start_matches('-').into()),
+            "Environment" => unit
+                .environment
+                .extend(words(value).iter().filter_map(|word| pair(word))),
+            "EnvironmentFile" => unit
+                .environment_files
+                .push(value.trim_start_matches('-').into()),
             "Restart" => {
                 unit.restart = match value {
                     "always" => Restart::Always,
@@ -89,18 +93,29 @@ fn parse(text: &str) -> UnitFile {
 /// `KEY=value`.
 pub(crate) fn pair(word: &str) -> Option<(String, String)> {
     let (key, value) = word.split_once('=')?;
-    Some((key.trim().to_owned(), value.trim_matches(['"', '\'']).to_owned()))
+    Some((
+        key.trim().to_owned(),
+        value.trim_matches(['"', '\'']).to_owned(),
+    ))
 }
 
 fn words(value: &str) -> Vec<String> {
-    value.split_whitespace().map(|word| word.trim_matches(['"', '\'']).to_owned()).collect()
+    value
+        .split_whitespace()
+        .map(|word| word.trim_matches(['"', '\'']).to_owned())
+        .collect()
 }
 
 fn duration(value: &str) -> Option<Duration> {
     if let Some(millis) = value.strip_suffix("ms") {
         return millis.trim().parse().ok().map(Duration::from_millis);
     }
-    let seconds: f64 = value.strip_suffix('s').unwrap_or(value).trim().parse().ok()?;
+    let seconds: f64 = value
+        .strip_suffix('s')
+        .unwrap_or(value)
+        .trim()
+        .parse()
+        .ok()?;
     Duration::try_from_secs_f64(seconds).ok()
 }
 
@@ -114,8 +129,14 @@ mod tests {
             "[Unit]\nDescription=k3s\n[Service]\n# no\nType=notify\nEnvironmentFile=-/etc/k3s.env\nExecStart=/bin/k3s agent --node x\nRestart=always\nRestartSec=5s\nEnvironment=A=1 B=2\n",
         );
         assert_eq!(unit.exec, ["/bin/k3s", "agent", "--node", "x"]);
-        assert_eq!((unit.restart, unit.restart_after), (Restart::Always, Duration::from_secs(5)));
-        assert_eq!(unit.environment, [("A".into(), "1".into()), ("B".into(), "2".into())]);
+        assert_eq!(
+            (unit.restart, unit.restart_after),
+            (Restart::Always, Duration::from_secs(5))
+        );
+        assert_eq!(
+            unit.environment,
+            [("A".into(), "1".into()), ("B".into(), "2".into())]
+        );
         assert_eq!(unit.environment_files, [PathBuf::from("/etc/k3s.env")]);
     }
 }

@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::path::{Path, PathBuf};
 
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,nftables,iputils-ping,procps,ca-certificates";
+const PACKAGES: &str =
+    "systemd,systemd-sysv,dbus,iproute2,nftables,iputils-ping,procps,ca-certificates";
 
 /// Why containers cannot run here, in words; `None`: they can.
 #[must_use]
@@ -20,7 +21,9 @@ pub fn missing() -> Option<String> {
     }
     let base = directory().ok()?;
     if !base.is_dir() && programs::system("debootstrap").is_none() {
-        return Some("debootstrap is not installed, and there is no base system in the cache".into());
+        return Some(
+            "debootstrap is not installed, and there is no base system in the cache".into(),
+        );
     }
     None
 }
@@ -42,7 +45,10 @@ pub(crate) fn ensure() -> Result<PathBuf> {
     }
     let include = format!("--include={PACKAGES}");
     let target = part.display().to_string();
-    run("debootstrap", &["--variant=minbase", &include, &suite, &target])?;
+    run(
+        "debootstrap",
+        &["--variant=minbase", &include, &suite, &target],
+    )?;
     std::fs::rename(&part, &base).context("cannot put the base system in its place")?;
     Ok(base)
 }
@@ -57,11 +63,16 @@ fn directory() -> Result<PathBuf> {
 
 /// The machine's own release: its programs run in the containers, against the same C library.
 fn suite() -> Result<String> {
-    let text = std::fs::read_to_string("/etc/os-release").context("cannot tell which system this is")?;
-    let name = text.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    let text =
+        std::fs::read_to_string("/etc/os-release").context("cannot tell which system this is")?;
+    let name = text
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="));
     match name {
         Some(name) => Ok(name.trim_matches('"').to_owned()),
-        None => bail!("/etc/os-release has no VERSION_CODENAME: nspawn hosts need Debian or Ubuntu"),
+        None => {
+            bail!("/etc/os-release has no VERSION_CODENAME: nspawn hosts need Debian or Ubuntu")
+        }
     }
 }
 
@@ -78,7 +89,13 @@ pub(crate) fn lay(base: &Path, disk: &Path) -> Result<PathBuf> {
         upper.display(),
         work.display()
     );
-    let laid = mount(Some("overlay"), &root, Some("overlay"), MsFlags::empty(), Some(options.as_str()));
+    let laid = mount(
+        Some("overlay"),
+        &root,
+        Some("overlay"),
+        MsFlags::empty(),
+        Some(options.as_str()),
+    );
     if laid.is_err() {
         let (from, to) = (format!("{}/.", base.display()), root.display().to_string());
         run("cp", &["-a", "--reflink=auto", &from, &to])?;

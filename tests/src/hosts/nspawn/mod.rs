@@ -108,12 +108,19 @@ impl NspawnHost {
     fn container(&self) -> Result<Command> {
         let log = std::fs::File::create(self.lab.join(format!("{}-console.log", self.name)))?;
         let unshare = programs::system("unshare").context("unshare is not installed")?;
-        let nspawn = programs::system("systemd-nspawn").context("systemd-nspawn is not installed")?;
+        let nspawn =
+            programs::system("systemd-nspawn").context("systemd-nspawn is not installed")?;
         let mut command = Command::new(programs::program("iaso-lab")?);
         command.arg("tether").arg("--").arg(unshare);
         // A boot time of its own, as a machine of its own has.
         command.args(["--time", "--boottime", &format!("-{}", up_secs()?)]);
-        command.arg(nspawn).args(["--quiet", "--boot", "--register=no", "--keep-unit", "--link-journal=no"]);
+        command.arg(nspawn).args([
+            "--quiet",
+            "--boot",
+            "--register=no",
+            "--keep-unit",
+            "--link-journal=no",
+        ]);
         command.args(["--console=pipe", "--resolv-conf=off", "--timezone=off"]);
         command.arg("--directory").arg(self.disk().join("root"));
         command.arg("--machine").arg(&self.name);
@@ -122,7 +129,10 @@ impl NspawnHost {
         command.arg(format!("--setenv={LAB_VARIABLE}={}", self.lab.display()));
         for program in PROGRAMS {
             let path = programs::program(program)?;
-            command.arg(format!("--bind-ro={}:/usr/local/bin/{program}", path.display()));
+            command.arg(format!(
+                "--bind-ro={}:/usr/local/bin/{program}",
+                path.display()
+            ));
         }
         command
             .env(LAB_VARIABLE, &self.lab)
@@ -166,7 +176,9 @@ impl Host for NspawnHost {
     }
 
     fn uptime(&self) -> Duration {
-        self.since.borrow().map_or(Duration::ZERO, |since| since.elapsed())
+        self.since
+            .borrow()
+            .map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     fn boots(&self) -> u32 {
@@ -185,12 +197,17 @@ impl Host for NspawnHost {
         if !self.installed.load(Ordering::Relaxed) {
             bail!("{} has nothing to boot from: its disk is empty", self.name);
         }
-        let mut container = self.container()?.spawn().context("cannot start systemd-nspawn")?;
+        let mut container = self
+            .container()?
+            .spawn()
+            .context("cannot start systemd-nspawn")?;
         let console = self.lab.join(format!("{}-console.log", self.name));
         let started = Instant::now();
         let leader = loop {
             if let Some(leader) = container.id().and_then(leader_of)
-                && enter(leader, &["/usr/bin/systemctl", "is-active", "dbus.service"]).await.is_ok()
+                && enter(leader, &["/usr/bin/systemctl", "is-active", "dbus.service"])
+                    .await
+                    .is_ok()
             {
                 break leader;
             }
@@ -212,7 +229,10 @@ impl Host for NspawnHost {
         if let Some(mut off) = boot.take() {
             // The container's first process takes everything in it along; nspawn then tidies up after itself.
             let _ = kill(Pid::from_raw(off.leader), Signal::SIGKILL);
-            if tokio::time::timeout(COMMAND_WITHIN, off.container.wait()).await.is_err() {
+            if tokio::time::timeout(COMMAND_WITHIN, off.container.wait())
+                .await
+                .is_err()
+            {
                 bail!("the container {} does not end", self.name);
             }
         }
@@ -246,9 +266,23 @@ impl Host for NspawnHost {
     }
 
     async fn unit(&self, unit: &str) -> Result<(String, u32)> {
-        let shown = self.inside(&["/usr/bin/systemctl", "show", "-p", "ActiveState", "-p", "MainPID", unit]).await?;
+        let shown = self
+            .inside(&[
+                "/usr/bin/systemctl",
+                "show",
+                "-p",
+                "ActiveState",
+                "-p",
+                "MainPID",
+                unit,
+            ])
+            .await?;
         let value = |key: &str| {
-            shown.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or_default().to_owned()
+            shown
+                .lines()
+                .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+                .unwrap_or_default()
+                .to_owned()
         };
         Ok((value("ActiveState"), value("MainPID").parse().unwrap_or(0)))
     }
@@ -268,9 +302,22 @@ impl Host for NspawnHost {
     }
 
     async fn logs(&self) -> String {
-        let journal = self.inside(&["/usr/bin/journalctl", "--no-pager", "-n", "60", "-o", "short-precise"]).await;
-        let script = std::fs::read_to_string(self.disk().join("root/post_install.log")).unwrap_or_default();
-        format!("{}\n--- post_install.log\n{script}", journal.unwrap_or_else(|error| format!("{error:#}")))
+        let journal = self
+            .inside(&[
+                "/usr/bin/journalctl",
+                "--no-pager",
+                "-n",
+                "60",
+                "-o",
+                "short-precise",
+            ])
+            .await;
+        let script =
+            std::fs::read_to_string(self.disk().join("root/post_install.log")).unwrap_or_default();
+        format!(
+            "{}\n--- post_install.log\n{script}",
+            journal.unwrap_or_else(|error| format!("{error:#}"))
+        )
     }
 }
 
@@ -292,7 +339,9 @@ async fn enter(leader: i32, arguments: &[&str]) -> Result<String> {
     let nsenter = programs::system("nsenter").context("nsenter is not installed")?;
     let mut command = Command::new(nsenter);
     command.arg("--target").arg(leader.to_string());
-    command.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--"]).args(arguments);
+    command
+        .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--"])
+        .args(arguments);
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(COMMAND_WITHIN, command.output())
         .await
@@ -311,11 +360,19 @@ fn leader_of(container: u32) -> Option<i32> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let inside = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
         let mut ids = inside.unwrap_or_default().split_whitespace();
-        if ids.next().is_some() && ids.next_back() == Some("1") && status.starts_with("Name:\tsystemd\n") {
+        if ids.next().is_some()
+            && ids.next_back() == Some("1")
+            && status.starts_with("Name:\tsystemd\n")
+        {
             return Some(pid);
         }
-        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        below.extend(children.split_whitespace().filter_map(|child| child.parse::<i32>().ok()));
+        let children =
+            std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        below.extend(
+            children
+                .split_whitespace()
+                .filter_map(|child| child.parse::<i32>().ok()),
+        );
     }
     None
 }

@@ -21,9 +21,15 @@ pub const DNS_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 43, 0, 10);
 pub(crate) fn create(further: &[Ipv4Addr]) -> Result<()> {
     remove();
     run("ip", &["link", "add", BRIDGE, "type", "bridge"])?;
-    run("ip", &["address", "add", &format!("{OUTSIDE}/24"), "dev", BRIDGE])?;
+    run(
+        "ip",
+        &["address", "add", &format!("{OUTSIDE}/24"), "dev", BRIDGE],
+    )?;
     for address in further {
-        run("ip", &["address", "add", &format!("{address}/32"), "dev", BRIDGE])?;
+        run(
+            "ip",
+            &["address", "add", &format!("{address}/32"), "dev", BRIDGE],
+        )?;
     }
     run("ip", &["link", "set", BRIDGE, "up"])?;
     let rules = format!(
@@ -45,7 +51,9 @@ pub(crate) fn remove() {
 
 /// Cuts a host's port.
 pub(crate) fn cut(host: &str) -> Result<()> {
-    nft(&format!("add element bridge {TABLE} cut {{ \"vb-{host}\" }}\n"))
+    nft(&format!(
+        "add element bridge {TABLE} cut {{ \"vb-{host}\" }}\n"
+    ))
 }
 
 /// Joins it again; nothing when it was not cut.
@@ -66,11 +74,16 @@ fn nft(rules: &str) -> Result<()> {
         .spawn()
         .context("cannot start nft")?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(rules.as_bytes()).context("nft does not listen")?;
+        stdin
+            .write_all(rules.as_bytes())
+            .context("nft does not listen")?;
     }
     let output = child.wait_with_output()?;
     if !output.status.success() {
-        bail!("nft refused: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "nft refused: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(())
 }

@@ -58,8 +58,11 @@ async fn lead_tcp(listener: TcpListener, hosts: Arc<BTreeMap<String, Inside>>) {
         };
         let hosts = Arc::clone(&hosts);
         tokio::spawn(async move {
-            let Ok(local) = outside.local_addr() else { return };
-            let found = tokio::task::spawn_blocking(move || callers::host_of_connection(caller, local));
+            let Ok(local) = outside.local_addr() else {
+                return;
+            };
+            let found =
+                tokio::task::spawn_blocking(move || callers::host_of_connection(caller, local));
             let host = found.await.ok().flatten();
             let Some(inside) = host.and_then(|host| hosts.get(&host).cloned()) else {
                 return;
@@ -67,7 +70,8 @@ async fn lead_tcp(listener: TcpListener, hosts: Arc<BTreeMap<String, Inside>>) {
             if let Ok(mut own) = TcpStream::connect((inside.address, 10248)).await {
                 let _ = tokio::io::copy_bidirectional(&mut outside, &mut own).await;
             } else {
-                let _ = socket2::SockRef::from(&outside).set_linger(Some(std::time::Duration::ZERO));
+                let _ =
+                    socket2::SockRef::from(&outside).set_linger(Some(std::time::Duration::ZERO));
             }
         });
     }
@@ -78,7 +82,10 @@ async fn lead_unix(listener: UnixListener, hosts: Arc<BTreeMap<String, Inside>>)
         let Ok((mut outside, _)) = listener.accept().await else {
             continue;
         };
-        let pid = outside.peer_cred().ok().and_then(|credentials| credentials.pid());
+        let pid = outside
+            .peer_cred()
+            .ok()
+            .and_then(|credentials| credentials.pid());
         let host = pid.and_then(callers::host_of_pid);
         let Some(inside) = host.and_then(|host| hosts.get(&host).cloned()) else {
             continue;

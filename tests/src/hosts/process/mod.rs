@@ -66,7 +66,10 @@ impl ProcessHost {
         let wires: Result<Vec<Wire>> = PUBLIC_PORTS
             .iter()
             .map(|port| {
-                let (outside, inside) = (SocketAddr::new(public, *port), SocketAddr::new(inside, *port));
+                let (outside, inside) = (
+                    SocketAddr::new(public, *port),
+                    SocketAddr::new(inside, *port),
+                );
                 Wire::lay(outside, inside, Some(link.subscribe()), links.clone())
             })
             .collect();
@@ -106,7 +109,10 @@ impl ProcessHost {
         let mut command = Command::new(program);
         let path = std::env::var("PATH").unwrap_or_default();
         command
-            .env("PATH", format!("{}:{path}", self.root.join("bin").display()))
+            .env(
+                "PATH",
+                format!("{}:{path}", self.root.join("bin").display()),
+            )
             .env(HOST_VARIABLE, &self.name)
             .env(LAB_VARIABLE, &self.shared)
             .env("IASO_LAB_ROOT", &self.root)
@@ -131,7 +137,13 @@ impl ProcessHost {
         }
         let root = &self.root;
         let lab = programs::program("iaso-lab")?;
-        for directory in ["run", "bin", "var/log/journal", "var/lib/iaso", "usr/local/bin"] {
+        for directory in [
+            "run",
+            "bin",
+            "var/log/journal",
+            "var/lib/iaso",
+            "usr/local/bin",
+        ] {
             std::fs::create_dir_all(root.join(directory))?;
         }
         let (at, shown) = (root.display(), lab.display());
@@ -150,11 +162,16 @@ impl ProcessHost {
         image::put(
             root,
             "etc/systemd/system/ssh.service",
-            &format!("[Service]\nType=notify\nExecStart={shown} listen {inside}:{SSH_PORT}\nRestart=always\n"),
+            &format!(
+                "[Service]\nType=notify\nExecStart={shown} listen {inside}:{SSH_PORT}\nRestart=always\n"
+            ),
         )?;
         let wants = root.join("etc/systemd/system/multi-user.target.wants");
         std::fs::create_dir_all(&wants)?;
-        std::os::unix::fs::symlink(root.join("etc/systemd/system/ssh.service"), wants.join("ssh.service"))?;
+        std::os::unix::fs::symlink(
+            root.join("etc/systemd/system/ssh.service"),
+            wants.join("ssh.service"),
+        )?;
         let public = self.address();
         let agent = format!(
             "state_dir = \"{at}/var/lib/iaso\"\nstatus_listen = \"{inside}:9464\"\nprobe_listen = \"{inside}:7444\"\nprobe_advertise = \"{public}:7444\"\n\
@@ -180,9 +197,15 @@ impl ProcessHost {
             "dbus-daemon is not installed, and process hosts need a message bus of their own: install the package dbus",
         )?;
         let mut bus = self.tethered(&daemon)?;
-        bus.arg("--config-file").arg(self.root.join("etc/dbus.conf"));
+        bus.arg("--config-file")
+            .arg(self.root.join("etc/dbus.conf"));
         bus.args(["--nofork", "--nopidfile", "--print-address=1"]);
-        let bus = said(&mut bus, "unix:", &self.shared.join(format!("{}-bus.log", self.name))).await?;
+        let bus = said(
+            &mut bus,
+            "unix:",
+            &self.shared.join(format!("{}-bus.log", self.name)),
+        )
+        .await?;
         let mut systemd = self.tethered(&programs::program("iaso-lab")?)?;
         systemd.arg("systemd").arg("--root").arg(&self.root);
         let log = self.shared.join(format!("{}-systemd.log", self.name));
@@ -226,7 +249,9 @@ impl Host for ProcessHost {
     }
 
     fn uptime(&self) -> Duration {
-        self.since.borrow().map_or(Duration::ZERO, |since| since.elapsed())
+        self.since
+            .borrow()
+            .map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     fn boots(&self) -> u32 {
@@ -293,7 +318,8 @@ impl Host for ProcessHost {
 
     async fn kill_unit(&self, unit: &str) -> Result<()> {
         let path = self.root.join("etc/systemd/system").join(unit);
-        let text = std::fs::read_to_string(&path).with_context(|| format!("{} has no {unit}", self.name))?;
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("{} has no {unit}", self.name))?;
         std::fs::write(&path, text.replace("Restart=always", "Restart=no"))?;
         let manager = self.proxy().await?;
         manager
@@ -304,9 +330,11 @@ impl Host for ProcessHost {
 
     async fn unit(&self, unit: &str) -> Result<(String, u32)> {
         let manager = self.proxy().await?;
-        let units: Vec<(String, String, String, String, String)> = manager.call("ListUnits", &()).await?;
+        let units: Vec<(String, String, String, String, String)> =
+            manager.call("ListUnits", &()).await?;
         let found = units.into_iter().find(|(name, ..)| name == unit);
-        let (_, _, active, _, pid) = found.with_context(|| format!("{} has no {unit}", self.name))?;
+        let (_, _, active, _, pid) =
+            found.with_context(|| format!("{} has no {unit}", self.name))?;
         Ok((active, pid.parse().unwrap_or(0)))
     }
 
@@ -327,8 +355,13 @@ impl Host for ProcessHost {
         self.power_on().await?;
         let log = std::fs::File::create(self.root.join("post_install.log"))?;
         let mut install = self.tethered(Path::new("/bin/sh"))?;
-        install.arg(self.root.join("post_install")).stdout(log.try_clone()?).stderr(log);
-        let mut install = install.spawn().context("cannot run the post-install script")?;
+        install
+            .arg(self.root.join("post_install"))
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let mut install = install
+            .spawn()
+            .context("cannot run the post-install script")?;
         // As on a real machine, nobody waits for it: it is judged by what it brings up.
         tokio::spawn(async move { install.wait().await });
         Ok(())
@@ -336,7 +369,8 @@ impl Host for ProcessHost {
 
     async fn logs(&self) -> String {
         let journal = self.root.join("var/log/journal");
-        let units = ["iaso-agent.service", "k3s-agent.service"].map(|unit| journal.join(format!("{unit}.jsonl")));
+        let units = ["iaso-agent.service", "k3s-agent.service"]
+            .map(|unit| journal.join(format!("{unit}.jsonl")));
         let mut out = String::new();
         for path in units.iter().chain([&self.root.join("post_install.log")]) {
             let text = std::fs::read_to_string(path).unwrap_or_default();
