@@ -1,6 +1,6 @@
 //! What was done, as one flat list: the checker's own reading of the ledger.
 
-use iaso_engine::effect::{Action, Effect, Outcome};
+use iaso_engine::effect::{Action, Effect, Outcome, Yield};
 use iaso_engine::id::{EffectId, IncidentId, NodeName};
 use iaso_engine::plan::Situation;
 use iaso_engine::time::Tick;
@@ -23,6 +23,8 @@ pub(crate) struct Act {
     pub(crate) action: Action,
     pub(crate) at: Tick,
     pub(crate) end: End,
+    /// Of a password that was stored and read back: the key it was given.
+    pub(crate) password_key: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -41,7 +43,17 @@ impl History {
                     Some(Outcome::NotStarted { .. }) => End::NeverBegan,
                     None | Some(Outcome::InDoubt { .. } | Outcome::Started { .. }) => End::Open,
                 };
-                acts.push(act(&state.effect, state.intended, end));
+                let password_key = match state.latest.as_ref().map(|(_, outcome)| outcome) {
+                    Some(Outcome::Done {
+                        yielded: Yield::Password { key },
+                        ..
+                    }) => Some(key.clone()),
+                    None | Some(_) => None,
+                };
+                acts.push(Act {
+                    password_key,
+                    ..act(&state.effect, state.intended, end)
+                });
             }
         }
         Self { acts }
@@ -68,5 +80,6 @@ fn act(effect: &Effect, at: Tick, end: End) -> Act {
         action: effect.action.clone(),
         at,
         end,
+        password_key: None,
     }
 }

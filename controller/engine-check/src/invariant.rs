@@ -204,8 +204,11 @@ fn prepared(_: &Situation<'_>, history: &History, effect: &Effect) -> Broken {
             .map(|a| &a.id)
             .collect::<Vec<_>>()
     };
-    let stored = done(|a| matches!(a, Action::StorePassword));
-    if !stored.iter().any(|id| id.as_str() == password_key) {
+    // The key is the store's own: it is compared with what the storing yielded, not with the effect's id.
+    let mut stored = history
+        .of_incident(&effect.incident)
+        .filter(|a| a.end == End::Done && matches!(a.action, Action::StorePassword));
+    if !stored.any(|a| a.password_key.as_ref() == Some(password_key)) {
         return Some((
             "password-stored-first",
             format!("no stored password has the key {password_key}"),

@@ -6,7 +6,7 @@ use clap::Args;
 use futures::StreamExt;
 use std::path::PathBuf;
 use zbus::Connection;
-use zbus::zvariant::OwnedObjectPath;
+use zbus::OwnedObjectPath;
 
 /// Arguments of `iaso-lab systemctl`.
 #[derive(Debug, Clone, Args)]
