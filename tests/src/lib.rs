@@ -16,6 +16,7 @@ pub mod kubeapi;
 pub mod kubelet;
 pub mod programs;
 pub mod scene;
+pub mod story;
 pub mod systemd;
 pub mod wires;
 

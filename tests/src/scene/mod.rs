@@ -161,6 +161,12 @@ impl Lab {
         }
     }
 
+    /// Kills the controller with -9, and starts it again on the same journal.
+    pub async fn controller_again(&mut self) -> Result<()> {
+        self.controller.start_again(&self.paths, self.guard.directory()).await?;
+        self.operator.answers().await
+    }
+
     /// The lab's directory, where logs are while it lives.
     #[must_use]
     pub fn directory(&self) -> &std::path::Path {

@@ -1,0 +1,228 @@
+//! The nights that Iaso must get through, on hosts that really run its programs.
+
+use anyhow::{Context, Result};
+use iaso_proto::v1::Event;
+use iaso_tests::dns::DnsFault;
+use iaso_tests::hostinger::{CallKind, Faults};
+use iaso_tests::hosts::HostKind;
+use iaso_tests::kubeapi::Verb;
+use iaso_tests::scene::{Crash, Lab, LabOptions};
+use iaso_tests::{story, until};
+use serde_json::Value;
+use std::time::Duration;
+
+const RECOVERS: Duration = Duration::from_secs(150);
+const SEEN: Duration = Duration::from_secs(60);
+
+fn record(event: &Event) -> Value {
+    serde_json::from_str(&event.json).unwrap_or_default()
+}
+
+/// Whether the event intends this action.
+fn intends(event: &Event, action: &str) -> bool {
+    let record = record(event);
+    record["type"] == "intended" && record["effect"]["action"]["do"] == action
+}
+
+/// A failure without the lab's own account could not be understood.
+async fn told<T>(lab: &Lab, result: Result<T>) -> Result<T> {
+    match result {
+        Ok(value) => Ok(value),
+        Err(error) => Err(error.context(lab.account().await)),
+    }
+}
+
+async fn sequence_of(lab: &Lab, what: &str, wanted: impl Fn(&Event) -> bool) -> Result<u64> {
+    Ok(lab.operator.until_event(Duration::from_secs(5), what, wanted).await?.sequence)
+}
+
+/// Nothing disruptive was asked of the provider.
+fn assert_untouched(lab: &Lab) {
+    let calls = lab.provider.calls();
+    for kind in [CallKind::Restart, CallKind::Recreate, CallKind::Stop, CallKind::Start] {
+        assert_eq!(calls.received(kind), 0, "{kind:?} was asked of the provider");
+    }
+}
+
+async fn the_night_of_styx(name: &str, kind: HostKind) -> Result<()> {
+    let Some(lab) = story::lab(name, LabOptions::new(kind)).await? else {
+        return Ok(());
+    };
+    lab.host("styx")?.cut().await?;
+    let settled = lab.operator.until_settled("styx", RECOVERS).await;
+    let incident = told(&lab, settled).await?;
+    assert_eq!(incident.state, "closed", "{}", lab.account().await);
+    assert_eq!(incident.recreates, 1);
+    assert_eq!(incident.rungs, ["reboot", "recreate"]);
+    let calls = lab.provider.calls();
+    assert_eq!((calls.taken(CallKind::Restart), calls.taken(CallKind::Recreate)), (1, 1));
+    assert_eq!(lab.host("styx")?.recreates(), 1);
+
+    let stored = sequence_of(&lab, "the password to be stored", |event| {
+        let record = record(event);
+        record["type"] == "resolved" && record["outcome"]["yielded"]["kind"] == "password"
+    });
+    let stored = stored.await?;
+    let recreated = sequence_of(&lab, "the recreate", |event| intends(event, "recreate")).await?;
+    assert!(stored < recreated, "the password must be stored before the machine is wiped");
+
+    lab.green().await?;
+    assert_eq!(lab.kube.ready("styx"), "True");
+    let node = lab.kube.get("nodes", "", "styx").context("the node is gone")?;
+    assert_eq!(node["metadata"]["labels"]["iaso.lab/disk"], "ssd");
+    assert_ne!(node["spec"]["unschedulable"], true);
+    assert!(lab.provider.scripts().is_empty(), "the script with its token is still at the provider");
+
+    let report = lab.operator.report(&incident.id, "json").await?.body;
+    let report: Value = serde_json::from_str(&report)?;
+    assert_eq!((&report["outcome"], &report["diagnosis"]), (&"recovered".into(), &"isolated".into()));
+    assert!(report["timeline"].as_array().is_some_and(|lines| lines.len() > 10));
+    let tried = report["tried"].as_array().context("nothing was tried")?;
+    assert!(tried.iter().all(|rung| rung["why"].as_str().is_some_and(|why| !why.is_empty())));
+    assert!(!report.to_string().contains("labjoin"), "a token is in the report");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn styx_is_cut_off_rebooted_recreated_once_and_well_again_on_containers() -> Result<()> {
+    the_night_of_styx("styx on containers", HostKind::Nspawn).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn styx_is_cut_off_rebooted_recreated_once_and_well_again_on_processes() -> Result<()> {
+    the_night_of_styx("styx on processes", HostKind::Process).await
+}
+
+async fn a_killed_k3s_agent(name: &str, kind: HostKind) -> Result<()> {
+    let Some(lab) = story::lab(name, LabOptions::new(kind)).await? else {
+        return Ok(());
+    };
+    let styx = lab.host("styx")?;
+    let (_, before) = styx.unit("k3s-agent.service").await?;
+    styx.kill_unit("k3s-agent.service").await?;
+    let settled = lab.operator.until_settled("styx", RECOVERS).await;
+    let incident = told(&lab, settled).await?;
+    assert_eq!(incident.state, "closed", "{}", lab.account().await);
+    assert!(incident.rungs.iter().all(|rung| rung.contains("k3s-agent/")), "{:?}", incident.rungs);
+    let (state, after) = styx.unit("k3s-agent.service").await?;
+    assert_eq!(state, "active");
+    assert!(after != 0 && after != before, "the unit's program is the same as before");
+    assert_untouched(&lab);
+    assert_eq!((styx.boots(), styx.recreates()), (1, 0));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_k3s_agent_is_restarted_by_its_plugin_over_the_real_dbus() -> Result<()> {
+    a_killed_k3s_agent("k3s-agent killed on containers", HostKind::Nspawn).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_k3s_agent_is_restarted_by_its_plugin_on_processes() -> Result<()> {
+    a_killed_k3s_agent("k3s-agent killed on processes", HostKind::Process).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_upstream_of_coredns_is_named_and_reboots_nothing() -> Result<()> {
+    let Some(lab) = story::lab("CoreDNS broken", LabOptions::new(HostKind::Process)).await? else {
+        return Ok(());
+    };
+    lab.set_dns(DnsFault::UpstreamGone);
+    let found = until(SEEN, "a finding about the upstream on every node", || async {
+        for name in lab.hosts.keys() {
+            let Ok(detail) = lab.operator.node(name).await else { return false };
+            let named = detail.findings.iter().any(|finding| {
+                finding.plugin == "coredns" && finding.severity != "ok" && finding.code.contains("upstream")
+            });
+            if !named {
+                return false;
+            }
+        }
+        true
+    });
+    told(&lab, found.await).await?;
+    assert_untouched(&lab);
+    lab.set_dns(DnsFault::None);
+    told(&lab, lab.green().await).await?;
+    assert_untouched(&lab);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_killed_in_a_recreate_finishes_it_and_never_repeats_it() -> Result<()> {
+    let Some(mut lab) = story::lab("controller killed", LabOptions::new(HostKind::Process)).await? else {
+        return Ok(());
+    };
+    lab.host("styx")?.cut().await?;
+    let begun = lab.operator.until_event(RECOVERS, "the recreate to begin", |event| intends(event, "recreate"));
+    let begun = begun.await;
+    let begun = told(&lab, begun).await?;
+    // The order is on its way, taken or not: the hardest moment.
+    lab.controller.crash(Crash::Kill).await?;
+    lab.controller_again().await?;
+    let settled = lab.operator.until_settled("styx", RECOVERS).await;
+    let incident = told(&lab, settled).await?;
+    assert_eq!((incident.id.as_str(), incident.state.as_str()), (begun.incident.as_str(), "closed"), "{}", lab.account().await);
+    assert_eq!(lab.provider.calls().taken(CallKind::Recreate), 1);
+    assert_eq!(lab.host("styx")?.recreates(), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_that_is_itself_cut_off_says_so_and_touches_nothing() -> Result<()> {
+    let Some(lab) = story::lab("controller cut off", LabOptions::new(HostKind::Process)).await? else {
+        return Ok(());
+    };
+    lab.kube.hang();
+    for host in lab.hosts.values() {
+        host.cut().await?;
+    }
+    let said = until(SEEN, "the controller to say that it may be the one cut off", || async {
+        let nodes = lab.operator.nodes().await.unwrap_or_default();
+        nodes.iter().any(|node| node.diagnosis == "controller-cut-off")
+    });
+    told(&lab, said.await).await?;
+    let explanation = lab.operator.explain("styx").await?;
+    assert!(explanation.rungs.iter().chain(&explanation.gates).any(|line| !line.yes && !line.why.is_empty()));
+    lab.kube.unhang();
+    for host in lab.hosts.values() {
+        host.heal().await?;
+    }
+    told(&lab, lab.green().await).await?;
+    assert_untouched(&lab);
+    assert!(!lab.kube.deeds().iter().any(|deed| deed.who == "admin" && deed.verb == Verb::Delete));
+    Ok(())
+}
+
+/// The provider's word is unknown: nothing climbs, and the operator reads why.
+async fn nothing_escalates(lab: &Lab, word: &str) -> Result<()> {
+    lab.host("styx")?.cut().await?;
+    let said = until(SEEN, "the operator to read why nothing happens", || async {
+        let nodes = lab.operator.nodes().await.unwrap_or_default();
+        nodes.iter().any(|node| {
+            node.name == "styx" && node.diagnosis == "provider-unknown" && format!("{} {:?}", node.machine_state, node.waiting).contains(word)
+        })
+    });
+    told(lab, said.await).await?;
+    assert_untouched(lab);
+    assert_eq!(lab.host("styx")?.boots(), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_answers_404_to_everything_escalates_nothing() -> Result<()> {
+    let Some(lab) = story::lab("provider 404", LabOptions::new(HostKind::Process)).await? else {
+        return Ok(());
+    };
+    lab.provider.set_faults(Faults { not_found_everywhere: true, ..Faults::default() });
+    nothing_escalates(&lab, "not-found").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_the_provider_does_not_know_is_never_acted_on() -> Result<()> {
+    let options = LabOptions { styx_machine: Some("999999".into()), ..LabOptions::new(HostKind::Process) };
+    let Some(lab) = story::lab("unknown machine", options).await? else {
+        return Ok(());
+    };
+    nothing_escalates(&lab, "not-found").await
+}
