@@ -173,9 +173,13 @@ impl Agent {
         (threads + disk).min(8)
     }
 
-    /// Runs one plugin's check and sends what is new.
+    /// Runs one plugin's check and sends what is new. One that keeps breaking is run less and less often.
     pub async fn check(&self, slot: &Slot) {
+        if !slot.admits(self.started.elapsed()) {
+            return;
+        }
         let run = slot.check().await;
+        slot.judge(self.started.elapsed(), &run);
         self.metrics.ran(&slot.spec.name, &run);
         let news = self.reports().record(
             &slot.spec.name,

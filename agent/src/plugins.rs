@@ -13,8 +13,8 @@ use std::{
 
 use iaso_grants::Grants;
 use iaso_host::{
-    Digest, EngineError, FaultClass, GrantedBroker, HostConfig, LoadedPlugin, LogLevel,
-    PluginFault, PluginHost, RunLimits, RunReport, SystemResolver,
+    Admission, Digest, EngineError, FaultClass, GrantedBroker, HostConfig, LoadedPlugin, LogLevel,
+    PluginFault, PluginHost, RunLimits, RunReport, StrikePolicy, Strikes, SystemResolver,
     types::{Attributes, Finding},
 };
 use tokio::sync::{Mutex, Notify};
@@ -52,6 +52,8 @@ pub struct Slot {
     /// Ready to run, or why not.
     pub loaded: Result<LoadedPlugin, PluginFault>,
     running: Mutex<()>,
+    /// A slot is one version of one plugin: a new version starts without strikes.
+    strikes: std::sync::Mutex<Strikes>,
     /// Asks for a run before the next tick.
     pub poke: Notify,
 }
@@ -90,6 +92,28 @@ impl FixRun {
 }
 
 impl Slot {
+    /// Whether a run may start now, `now` being any clock that only goes forward.
+    pub fn admits(&self, now: Duration) -> bool {
+        match self.strikes().admit(now) {
+            Admission::Run | Admission::Probe => true,
+            Admission::Wait { .. } | Admission::ProbeUnderWay => false,
+        }
+    }
+
+    /// Strikes a plugin that broke, forgives one that did not.
+    pub fn judge(&self, now: Duration, run: &CheckRun) {
+        match &run.outcome {
+            Ok(_) => self.strikes().succeeded(now),
+            Err(fault) => self.strikes().failed(now, fault, &StrikePolicy::default()),
+        }
+    }
+
+    fn strikes(&self) -> std::sync::MutexGuard<'_, Strikes> {
+        self.strikes
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     /// A plugin that could not be had at all.
     #[must_use]
     pub fn broken(spec: Spec, fault: PluginFault) -> Self {
@@ -97,6 +121,7 @@ impl Slot {
             spec,
             loaded: Err(fault),
             running: Mutex::new(()),
+            strikes: std::sync::Mutex::default(),
             poke: Notify::new(),
         }
     }
@@ -265,6 +290,7 @@ impl Plugins {
             spec,
             loaded,
             running: Mutex::new(()),
+            strikes: std::sync::Mutex::default(),
             poke: Notify::new(),
         })
     }

@@ -14,7 +14,8 @@ use crate::plugins::CheckRun;
 
 /// After so many intervals without a new result the last one is not believed any more.
 const STALE_INTERVALS: u32 = 3;
-/// An unchanged result is sent again after so many runs, with its fresh numbers.
+/// An unchanged good result is sent again after so many runs, with its fresh numbers. One that says what is wrong is sent every time:
+/// the controller believes it only for as long as it is fresh.
 const REFRESH_RUNS: u32 = 20;
 
 /// The latest result of one plugin.
@@ -63,7 +64,8 @@ impl Reports {
         let before = self.latest.get(plugin);
         let unsent = before.map_or(0, |latest| latest.unsent_runs + 1);
         let news = before.is_none_or(|latest| essence(&latest.run) != essence(&run))
-            || unsent >= REFRESH_RUNS;
+            || unsent >= REFRESH_RUNS
+            || is_bad(&run);
         let latest = Latest {
             stale_after: interval * STALE_INTERVALS + run.duration,
             sequence: before.and_then(|latest| latest.sequence),
@@ -118,6 +120,14 @@ impl Reports {
         }
         hash.finalize().to_vec()
     }
+}
+
+/// It says that something is wrong.
+fn is_bad(run: &CheckRun) -> bool {
+    let bad = |finding: &Finding| matches!(finding.severity.as_str(), "warning" | "critical");
+    run.outcome
+        .as_ref()
+        .is_ok_and(|findings| findings.iter().any(bad))
 }
 
 /// What is wrong, without measured numbers.
