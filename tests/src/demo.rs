@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// The one that is cut off.
 const PATIENT: &str = "styx";
 /// How long the whole recovery may take.
-const RECOVERS_WITHIN: Duration = Duration::from_secs(240);
+const RECOVERS_WITHIN: Duration = Duration::from_mins(4);
 
 /// What comes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -31,12 +31,11 @@ pub fn program(name: &str) -> Result<PathBuf> {
 
 /// One plugin's component: in `IASO_PLUGINS_DIR`, else in the target directory's `plugins/`.
 pub fn plugin(name: &str) -> Result<PathBuf> {
-    let directory = match std::env::var_os("IASO_PLUGINS_DIR") {
-        Some(directory) => PathBuf::from(directory),
-        None => {
-            let programs = directory()?;
-            programs.parent().unwrap_or(&programs).join("plugins")
-        }
+    let directory = if let Some(directory) = std::env::var_os("IASO_PLUGINS_DIR") {
+        PathBuf::from(directory)
+    } else {
+        let programs = directory()?;
+        programs.parent().unwrap_or(&programs).join("plugins")
     };
     let path = directory.join(format!("{name}.wasm"));
     if !path.is_file() {

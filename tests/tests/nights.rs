@@ -1,5 +1,10 @@
 //! The nights that Iaso must get through, on hosts that really run its programs.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a JSON value that is not there is null, which fails the assertion"
+)]
+
 use anyhow::{Context, Result};
 use iaso_proto::v1::Event;
 use iaso_tests::dns::DnsFault;
@@ -12,7 +17,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 const RECOVERS: Duration = Duration::from_secs(150);
-const SEEN: Duration = Duration::from_secs(60);
+const SEEN: Duration = Duration::from_mins(1);
 
 fn record(event: &Event) -> Value {
     serde_json::from_str(&event.json).unwrap_or_default()
@@ -33,14 +38,27 @@ async fn told<T>(lab: &Lab, result: Result<T>) -> Result<T> {
 }
 
 async fn sequence_of(lab: &Lab, what: &str, wanted: impl Fn(&Event) -> bool) -> Result<u64> {
-    Ok(lab.operator.until_event(Duration::from_secs(5), what, wanted).await?.sequence)
+    Ok(lab
+        .operator
+        .until_event(Duration::from_secs(5), what, wanted)
+        .await?
+        .sequence)
 }
 
 /// Nothing disruptive was asked of the provider.
 fn assert_untouched(lab: &Lab) {
     let calls = lab.provider.calls();
-    for kind in [CallKind::Restart, CallKind::Recreate, CallKind::Stop, CallKind::Start] {
-        assert_eq!(calls.received(kind), 0, "{kind:?} was asked of the provider");
+    for kind in [
+        CallKind::Restart,
+        CallKind::Recreate,
+        CallKind::Stop,
+        CallKind::Start,
+    ] {
+        assert_eq!(
+            calls.received(kind),
+            0,
+            "{kind:?} was asked of the provider"
+        );
     }
 }
 
@@ -55,7 +73,13 @@ async fn the_night_of_styx(name: &str, kind: HostKind) -> Result<()> {
     assert_eq!(incident.recreates, 1);
     assert_eq!(incident.rungs, ["reboot", "recreate"]);
     let calls = lab.provider.calls();
-    assert_eq!((calls.taken(CallKind::Restart), calls.taken(CallKind::Recreate)), (1, 1));
+    assert_eq!(
+        (
+            calls.taken(CallKind::Restart),
+            calls.taken(CallKind::Recreate)
+        ),
+        (1, 1)
+    );
     assert_eq!(lab.host("styx")?.recreates(), 1);
 
     let stored = sequence_of(&lab, "the password to be stored", |event| {
@@ -64,22 +88,45 @@ async fn the_night_of_styx(name: &str, kind: HostKind) -> Result<()> {
     });
     let stored = stored.await?;
     let recreated = sequence_of(&lab, "the recreate", |event| intends(event, "recreate")).await?;
-    assert!(stored < recreated, "the password must be stored before the machine is wiped");
+    assert!(
+        stored < recreated,
+        "the password must be stored before the machine is wiped"
+    );
 
     lab.green().await?;
     assert_eq!(lab.kube.ready("styx"), "True");
-    let node = lab.kube.get("nodes", "", "styx").context("the node is gone")?;
+    let node = lab
+        .kube
+        .get("nodes", "", "styx")
+        .context("the node is gone")?;
     assert_eq!(node["metadata"]["labels"]["iaso.lab/disk"], "ssd");
     assert_ne!(node["spec"]["unschedulable"], true);
-    assert!(lab.provider.scripts().is_empty(), "the script with its token is still at the provider");
+    assert!(
+        lab.provider.scripts().is_empty(),
+        "the script with its token is still at the provider"
+    );
 
     let report = lab.operator.report(&incident.id, "json").await?.body;
     let report: Value = serde_json::from_str(&report)?;
-    assert_eq!((&report["outcome"], &report["diagnosis"]), (&"recovered".into(), &"isolated".into()));
-    assert!(report["timeline"].as_array().is_some_and(|lines| lines.len() > 10));
+    assert_eq!(
+        (&report["outcome"], &report["diagnosis"]),
+        (&"recovered".into(), &"isolated".into())
+    );
+    assert!(
+        report["timeline"]
+            .as_array()
+            .is_some_and(|lines| lines.len() > 10)
+    );
     let tried = report["tried"].as_array().context("nothing was tried")?;
-    assert!(tried.iter().all(|rung| rung["why"].as_str().is_some_and(|why| !why.is_empty())));
-    assert!(!report.to_string().contains("labjoin"), "a token is in the report");
+    assert!(
+        tried
+            .iter()
+            .all(|rung| rung["why"].as_str().is_some_and(|why| !why.is_empty()))
+    );
+    assert!(
+        !report.to_string().contains("labjoin"),
+        "a token is in the report"
+    );
     Ok(())
 }
 
@@ -103,10 +150,20 @@ async fn a_killed_k3s_agent(name: &str, kind: HostKind) -> Result<()> {
     let settled = lab.operator.until_settled("styx", RECOVERS).await;
     let incident = told(&lab, settled).await?;
     assert_eq!(incident.state, "closed", "{}", lab.account().await);
-    assert!(incident.rungs.iter().all(|rung| rung.contains("k3s-agent/")), "{:?}", incident.rungs);
+    assert!(
+        incident
+            .rungs
+            .iter()
+            .all(|rung| rung.contains("k3s-agent/")),
+        "{:?}",
+        incident.rungs
+    );
     let (state, after) = styx.unit("k3s-agent.service").await?;
     assert_eq!(state, "active");
-    assert!(after != 0 && after != before, "the unit's program is the same as before");
+    assert!(
+        after != 0 && after != before,
+        "the unit's program is the same as before"
+    );
     assert_untouched(&lab);
     assert_eq!((styx.boots(), styx.recreates()), (1, 0));
     Ok(())
@@ -128,18 +185,26 @@ async fn a_broken_upstream_of_coredns_is_named_and_reboots_nothing() -> Result<(
         return Ok(());
     };
     lab.set_dns(DnsFault::UpstreamGone);
-    let found = until(SEEN, "a finding about the upstream on every node", || async {
-        for name in lab.hosts.keys() {
-            let Ok(detail) = lab.operator.node(name).await else { return false };
-            let named = detail.findings.iter().any(|finding| {
-                finding.plugin == "coredns" && finding.severity != "ok" && finding.code.contains("upstream")
-            });
-            if !named {
-                return false;
+    let found = until(
+        SEEN,
+        "a finding about the upstream on every node",
+        || async {
+            for name in lab.hosts.keys() {
+                let Ok(detail) = lab.operator.node(name).await else {
+                    return false;
+                };
+                let named = detail.findings.iter().any(|finding| {
+                    finding.plugin == "coredns"
+                        && finding.severity != "ok"
+                        && finding.code.contains("upstream")
+                });
+                if !named {
+                    return false;
+                }
             }
-        }
-        true
-    });
+            true
+        },
+    );
     told(&lab, found.await).await?;
     assert_untouched(&lab);
     lab.set_dns(DnsFault::None);
@@ -150,11 +215,16 @@ async fn a_broken_upstream_of_coredns_is_named_and_reboots_nothing() -> Result<(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_killed_in_a_recreate_finishes_it_and_never_repeats_it() -> Result<()> {
-    let Some(mut lab) = story::lab("controller killed", LabOptions::new(HostKind::Process)).await? else {
+    let Some(mut lab) = story::lab("controller killed", LabOptions::new(HostKind::Process)).await?
+    else {
         return Ok(());
     };
     lab.host("styx")?.cut().await?;
-    let begun = lab.operator.until_event(RECOVERS, "the recreate to begin", |event| intends(event, "recreate"));
+    let begun = lab
+        .operator
+        .until_event(RECOVERS, "the recreate to begin", |event| {
+            intends(event, "recreate")
+        });
     let begun = begun.await;
     let begun = told(&lab, begun).await?;
     // The order is on its way, taken or not: the hardest moment.
@@ -162,7 +232,12 @@ async fn a_controller_killed_in_a_recreate_finishes_it_and_never_repeats_it() ->
     lab.controller_again().await?;
     let settled = lab.operator.until_settled("styx", RECOVERS).await;
     let incident = told(&lab, settled).await?;
-    assert_eq!((incident.id.as_str(), incident.state.as_str()), (begun.incident.as_str(), "closed"), "{}", lab.account().await);
+    assert_eq!(
+        (incident.id.as_str(), incident.state.as_str()),
+        (begun.incident.as_str(), "closed"),
+        "{}",
+        lab.account().await
+    );
     assert_eq!(lab.provider.calls().taken(CallKind::Recreate), 1);
     assert_eq!(lab.host("styx")?.recreates(), 1);
     Ok(())
@@ -170,27 +245,45 @@ async fn a_controller_killed_in_a_recreate_finishes_it_and_never_repeats_it() ->
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_that_is_itself_cut_off_says_so_and_touches_nothing() -> Result<()> {
-    let Some(lab) = story::lab("controller cut off", LabOptions::new(HostKind::Process)).await? else {
+    let Some(lab) = story::lab("controller cut off", LabOptions::new(HostKind::Process)).await?
+    else {
         return Ok(());
     };
     lab.kube.hang();
     for host in lab.hosts.values() {
         host.cut().await?;
     }
-    let said = until(SEEN, "the controller to say that it may be the one cut off", || async {
-        let nodes = lab.operator.nodes().await.unwrap_or_default();
-        nodes.iter().any(|node| node.diagnosis == "controller-cut-off")
-    });
+    let said = until(
+        SEEN,
+        "the controller to say that it may be the one cut off",
+        || async {
+            let nodes = lab.operator.nodes().await.unwrap_or_default();
+            nodes
+                .iter()
+                .any(|node| node.diagnosis == "controller-cut-off")
+        },
+    );
     told(&lab, said.await).await?;
     let explanation = lab.operator.explain("styx").await?;
-    assert!(explanation.rungs.iter().chain(&explanation.gates).any(|line| !line.yes && !line.why.is_empty()));
+    assert!(
+        explanation
+            .rungs
+            .iter()
+            .chain(&explanation.gates)
+            .any(|line| !line.yes && !line.why.is_empty())
+    );
     lab.kube.unhang();
     for host in lab.hosts.values() {
         host.heal().await?;
     }
     told(&lab, lab.green().await).await?;
     assert_untouched(&lab);
-    assert!(!lab.kube.deeds().iter().any(|deed| deed.who == "admin" && deed.verb == Verb::Delete));
+    assert!(
+        !lab.kube
+            .deeds()
+            .iter()
+            .any(|deed| deed.who == "admin" && deed.verb == Verb::Delete)
+    );
     Ok(())
 }
 
@@ -200,7 +293,9 @@ async fn nothing_escalates(lab: &Lab, word: &str) -> Result<()> {
     let said = until(SEEN, "the operator to read why nothing happens", || async {
         let nodes = lab.operator.nodes().await.unwrap_or_default();
         nodes.iter().any(|node| {
-            node.name == "styx" && node.diagnosis == "provider-unknown" && format!("{} {:?}", node.machine_state, node.waiting).contains(word)
+            node.name == "styx"
+                && node.diagnosis == "provider-unknown"
+                && format!("{} {:?}", node.machine_state, node.waiting).contains(word)
         })
     });
     told(lab, said.await).await?;
@@ -214,13 +309,19 @@ async fn a_provider_that_answers_404_to_everything_escalates_nothing() -> Result
     let Some(lab) = story::lab("provider 404", LabOptions::new(HostKind::Process)).await? else {
         return Ok(());
     };
-    lab.provider.set_faults(Faults { not_found_everywhere: true, ..Faults::default() });
+    lab.provider.set_faults(Faults {
+        not_found_everywhere: true,
+        ..Faults::default()
+    });
     nothing_escalates(&lab, "not-found").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_the_provider_does_not_know_is_never_acted_on() -> Result<()> {
-    let options = LabOptions { styx_machine: Some("999999".into()), ..LabOptions::new(HostKind::Process) };
+    let options = LabOptions {
+        styx_machine: Some("999999".into()),
+        ..LabOptions::new(HostKind::Process)
+    };
     let Some(lab) = story::lab("unknown machine", options).await? else {
         return Ok(());
     };

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 /// The template of the lab's post-install script, with the controller's placeholders.
-pub const TEMPLATE: &str = include_str!("../../lab-assets/rejoin.sh.tmpl");
+pub(super) const TEMPLATE: &str = include_str!("../../lab-assets/rejoin.sh.tmpl");
 
 /// The values of one script.
 #[derive(Debug, Clone)]

@@ -36,7 +36,7 @@ const OPERATOR_TOKEN: &str = "lab-operator-token-0123456789";
 /// How long a lab may take to become green, plugins' compilation included.
 const GREEN_WITHIN: Duration = Duration::from_secs(90);
 /// How long the hosts may take to boot and to join.
-const JOINED_WITHIN: Duration = Duration::from_secs(60);
+const JOINED_WITHIN: Duration = Duration::from_mins(1);
 
 /// A running lab. Everything ends when it is dropped.
 pub struct Lab {
@@ -163,7 +163,9 @@ impl Lab {
 
     /// Kills the controller with -9, and starts it again on the same journal.
     pub async fn controller_again(&mut self) -> Result<()> {
-        self.controller.start_again(&self.paths, self.guard.directory()).await?;
+        self.controller
+            .start_again(&self.paths, self.guard.directory())
+            .await?;
         self.operator.answers().await
     }
 

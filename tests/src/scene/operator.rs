@@ -158,7 +158,7 @@ impl Operator {
         };
         let mut request = self.ask(request);
         // The stream lives longer than any one answer.
-        request.set_timeout(Duration::from_secs(3_600));
+        request.set_timeout(Duration::from_hours(1));
         Ok(self
             .client
             .clone()

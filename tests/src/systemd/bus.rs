@@ -6,8 +6,8 @@ use nix::sys::signal::Signal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use zbus::object_server::SignalEmitter;
-use zbus::{ObjectPath, OwnedObjectPath};
 use zbus::{Connection, ObjectServer, interface};
+use zbus::{ObjectPath, OwnedObjectPath};
 
 const NAME: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "/org/freedesktop/systemd1";
@@ -49,7 +49,7 @@ impl Manager {
         unit: &Unit,
     ) -> Result<OwnedObjectPath, BusError> {
         let path = OwnedObjectPath::try_from(format!("{MANAGER}/unit/{}", escape(&unit.name)))
-            .map_err(|error| BusError::ZBus(error.into()))?;
+            .map_err(BusError::ZBus)?;
         // A unit that was not there may have been written since: its object is made anew.
         let _ = server.remove::<UnitObject, _>(&path).await;
         let _ = server.remove::<ServiceObject, _>(&path).await;
@@ -69,8 +69,8 @@ impl Manager {
             return Err(BusError::NoSuchUnit(format!("Unit {name} not found.")));
         }
         let id = self.jobs.fetch_add(1, Ordering::Relaxed) + 1;
-        let path = OwnedObjectPath::try_from(format!("{MANAGER}/job/{id}"))
-            .map_err(|error| BusError::ZBus(error.into()))?;
+        let path =
+            OwnedObjectPath::try_from(format!("{MANAGER}/job/{id}")).map_err(BusError::ZBus)?;
         let ended = unit.queue(job);
         let emitter = emitter.to_owned();
         let (job_path, name) = (path.clone(), name.to_owned());

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, watch};
 
-const BOOT_WITHIN: Duration = Duration::from_secs(60);
+const BOOT_WITHIN: Duration = Duration::from_mins(1);
 const COMMAND_WITHIN: Duration = Duration::from_secs(30);
 /// Programs of ours that a container sees, read-only.
 const PROGRAMS: [&str; 2] = ["iaso-agent", "iaso-lab"];

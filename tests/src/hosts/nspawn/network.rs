@@ -46,8 +46,15 @@ pub(crate) fn remove() {
     let bridge = Path::new("/sys/class/net").join(BRIDGE);
     if bridge.exists() {
         // A killed container's port stays until the kernel has cleaned up its namespace: not that long.
-        for port in std::fs::read_dir(bridge.join("brif")).into_iter().flatten().flatten() {
-            let _ = run("ip", &["link", "delete", &port.file_name().to_string_lossy()]);
+        for port in std::fs::read_dir(bridge.join("brif"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let _ = run(
+                "ip",
+                &["link", "delete", &port.file_name().to_string_lossy()],
+            );
         }
         let _ = run("ip", &["link", "delete", BRIDGE]);
         let _ = run("nft", &["delete", "table", "bridge", TABLE]);

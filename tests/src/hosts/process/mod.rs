@@ -404,12 +404,11 @@ async fn said(command: &mut Command, beginning: &str, log: &Path) -> Result<Chil
         .context("cannot start a host's program")?;
     let stdout = child.stdout.take().context("the program has no output")?;
     let heard = tokio::time::timeout(BOOT_WITHIN, hear(stdout, beginning)).await;
-    match heard {
-        Ok(true) => Ok(child),
-        Ok(false) | Err(_) => {
-            let why = std::fs::read_to_string(log).unwrap_or_default();
-            bail!("a host's program did not come up: {}", why.trim());
-        }
+    if let Ok(true) = heard {
+        Ok(child)
+    } else {
+        let why = std::fs::read_to_string(log).unwrap_or_default();
+        bail!("a host's program did not come up: {}", why.trim());
     }
 }
 
