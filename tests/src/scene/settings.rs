@@ -241,8 +241,7 @@ fn plugins(network: &Network) -> Result<String> {
          [[plugins]]\nname = \"network-probe\"\npath = \"{probe}\"\ninterval_secs = 3\ntimeout_ms = 8000\n\
          [plugins.config]\npeers = \"{peers}\"\nask_peers = false\nanchors = \"\"\ndns_servers = \"\"\nrequire_default_route = {icmp}\n\
          ping_gateway = false\nmtu = false\ntimeout = \"700ms\"\nbudget = \"5s\"\n\
-         [plugins.grants.check]\nhost = true\nnet.tcp = [{{ to = \"{prefix}.0/24\", ports = [] }}]\nnet.icmp = [\"{prefix}.0/24\"]\n\
-         dns.servers = []\n\
+         [plugins.grants]\ndeclined = [\"dns\", \"services\"]\n[plugins.grants.check]\nhost = true\nnet.tcp = [{{ to = \"{prefix}.0/24\", ports = [] }}]\nnet.icmp = [\"{prefix}.0/24\"]\n\
          [[plugins]]\nname = \"coredns\"\npath = \"{coredns}\"\ninterval_secs = 3\ntimeout_ms = 8000\n\
          [plugins.config]\nservice_ip = \"{dns_service}:{dns_port}\"\nendpoints = \"{first}.{second}.{third}.2:{dns_port},{first}.{second}.{third}.3:{dns_port}\"\n\
          timeout = \"500ms\"\nbudget = \"6s\"\ncooldown = \"60s\"\nverify = \"5s\"\n\

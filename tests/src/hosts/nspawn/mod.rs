@@ -260,7 +260,7 @@ impl Host for NspawnHost {
     async fn kill_unit(&self, unit: &str) -> Result<()> {
         let script = format!(
             "mkdir -p /run/systemd/system/{unit}.d && printf '[Service]\\nRestart=no\\n' > /run/systemd/system/{unit}.d/lab.conf \
-             && systemctl daemon-reload && systemctl kill --signal=KILL {unit}"
+             && systemctl daemon-reload && systemctl kill --kill-whom=main --signal=KILL {unit}"
         );
         self.inside(&["/bin/sh", "-c", &script]).await.map(drop)
     }
