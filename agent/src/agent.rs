@@ -249,7 +249,9 @@ impl Agent {
             ..blank.clone()
         };
         let slot = self.remediation.try_acquire();
-        let begun = match (&slot, locked(&self.orders).knows(&blank.order_id)) {
+        // Let go of before the match: a guard in its head would be held in its arms, which lock again.
+        let known = locked(&self.orders).knows(&blank.order_id);
+        let begun = match (&slot, known) {
             (Err(_), false) => {
                 return self.queue_outcome(&refuse(
                     "busy",
