@@ -140,7 +140,10 @@ impl Lab {
                     .iter()
                     .any(|finding| finding.plugin == plugin)
             };
-            if !spoke("network-probe") || !spoke("coredns") || (role == "worker" && !spoke("k3s-agent")) {
+            if !spoke("network-probe")
+                || !spoke("coredns")
+                || (role == "worker" && !spoke("k3s-agent"))
+            {
                 return false;
             }
         }
