@@ -1,6 +1,6 @@
 //! Every test: of the plugins, of every crate, and end to end on real hosts.
 
-use crate::process::{self, cargo, has_program, root, target_dir};
+use crate::process::{self, cargo, has_program, target_dir};
 use crate::{build, setup, wasm};
 use anyhow::Result;
 use clap::Args;
@@ -45,9 +45,6 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
         let mut command = cargo();
         if nextest {
             command.args(["nextest", "run", "--no-tests=pass"]);
-            command
-                .arg("--config-file")
-                .arg(root().join(".config/nextest.toml"));
         } else {
             command.arg("test");
         }

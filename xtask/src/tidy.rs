@@ -51,6 +51,11 @@ pub(crate) fn run(arguments: &TidyArguments) -> Result<()> {
             "plugins/Cargo.toml",
         ]),
     )?;
+    lints()
+}
+
+/// Every crate, with warnings as errors.
+fn lints() -> Result<()> {
     step(
         "lints",
         cargo().args([
