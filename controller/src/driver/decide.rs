@@ -8,6 +8,7 @@ use iaso_engine::id::IncidentId;
 use iaso_engine::plan::{Plan, Situation, plan};
 use iaso_engine::record::{Entry, Record, Waiting};
 use iaso_engine::report::Report;
+use iaso_engine::time::Tick;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,13 +26,15 @@ impl Driver {
             return;
         }
         for _ in 0..PLANS_MAX {
-            let mut next = self.plan_vetted();
+            // What is planned is journaled under the very time it was planned for: the fold that follows is the one the planner saw.
+            let now = self.clock.now();
+            let mut next = self.plan_vetted(now);
             let records = std::mem::take(&mut next.records);
             self.plan = next;
             if records.is_empty() {
                 break;
             }
-            if let Err(error) = self.journal(records).await {
+            if let Err(error) = self.journal_at(now, records).await {
                 self.store_trouble(&error);
                 return;
             }
@@ -42,12 +45,15 @@ impl Driver {
         self.metrics.observe(&self.plan, &self.ledger);
     }
 
-    fn situation(&self) -> Situation<'_> {
-        self.view().situation()
+    fn situation(&self, now: Tick) -> Situation<'_> {
+        Situation {
+            now,
+            ..self.view().situation()
+        }
     }
 
-    fn plan_vetted(&mut self) -> Plan {
-        let situation = self.situation();
+    fn plan_vetted(&mut self, now: Tick) -> Plan {
+        let situation = self.situation(now);
         let mut next = plan(&situation);
         let vetoes: BTreeMap<usize, String> = iaso_engine_check::vet(&situation, &next)
             .into_iter()
@@ -86,12 +92,16 @@ impl Driver {
         next
     }
 
-    /// Appends records in one transaction, folds them, and executes the effects that they intend.
+    /// Journals records that rest on no plan, now.
     pub(super) async fn journal(&mut self, records: Vec<Record>) -> Result<(), ChangeError> {
+        self.journal_at(self.clock.now(), records).await
+    }
+
+    /// Appends records in one transaction, folds them, and executes the effects that they intend.
+    async fn journal_at(&mut self, at: Tick, records: Vec<Record>) -> Result<(), ChangeError> {
         if records.is_empty() {
             return Ok(());
         }
-        let at = self.clock.now();
         self.would_fold(&records, at)?;
         let entries = self
             .store
@@ -120,7 +130,7 @@ impl Driver {
     fn would_fold(
         &self,
         records: &[Record],
-        at: iaso_engine::time::Tick,
+        at: Tick,
     ) -> Result<(), ChangeError> {
         let mut trial = self.ledger.clone();
         for record in records {
