@@ -367,5 +367,8 @@ pub enum Record {
         incident: IncidentId,
         /// How.
         closing: Closing,
+        /// What was seen when it was closed: every channel, the checks, the cluster. Journals of before have none.
+        #[serde(default)]
+        verified: Vec<String>,
     },
 }

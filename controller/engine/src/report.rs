@@ -2,6 +2,7 @@
 
 mod build;
 mod markdown;
+mod summary;
 
 use crate::id::{IncidentId, NodeName};
 use crate::ledger::Incident;
@@ -78,6 +79,8 @@ pub struct Report {
     pub outcome: String,
     /// How it was closed.
     pub closing: Option<Closing>,
+    /// What happened, for somebody who reads nothing else.
+    pub summary: Vec<String>,
     /// The diagnosis that was acted on; the last one while it is open.
     pub diagnosis: Diagnosis,
     /// First bad fact.
@@ -100,6 +103,8 @@ pub struct Report {
     pub waited: Vec<Waited>,
     /// Where it left the usual ladder, and why.
     pub deviations: Vec<String>,
+    /// What was seen when it was closed; empty while it is not.
+    pub verified: Vec<String>,
     /// What is different now.
     pub changed: Vec<String>,
     /// Who approved, denied, paused or resumed.

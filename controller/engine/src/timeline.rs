@@ -140,7 +140,9 @@ fn text(record: &Record) -> String {
             format!("{incident} is not well after all: {why}")
         }
         Record::Parked { incident, why } => format!("{incident} is parked: {why}"),
-        Record::Closed { incident, closing } => match closing {
+        Record::Closed {
+            incident, closing, ..
+        } => match closing {
             Closing::Recovered => format!("{incident} closed: recovered and verified"),
             Closing::RecoveredByItself => {
                 format!("{incident} closed: the node recovered by itself")

@@ -127,11 +127,7 @@ impl Driver {
         Ok(())
     }
 
-    fn would_fold(
-        &self,
-        records: &[Record],
-        at: Tick,
-    ) -> Result<(), ChangeError> {
+    fn would_fold(&self, records: &[Record], at: Tick) -> Result<(), ChangeError> {
         let mut trial = self.ledger.clone();
         for record in records {
             let entry = Entry {

@@ -7,7 +7,7 @@ use crate::gate::{self, Question};
 use crate::id::{EffectId, NodeName};
 use crate::ladder::{self, Next};
 use crate::ledger::{EffectState, Incident, RungState, Standing};
-use crate::plan::Situation;
+use crate::plan::{Situation, verified};
 use crate::policy::Mode;
 use crate::record::{Closing, Diagnosis, Record, Rung, RungResult, Waiting};
 use crate::saga;
@@ -182,6 +182,7 @@ impl<'a> Work<'a> {
                 } else {
                     Closing::RecoveredByItself
                 },
+                verified: verified::seen(self),
             });
         } else {
             self.wait_fresh("every channel");

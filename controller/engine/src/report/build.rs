@@ -4,7 +4,7 @@ use crate::effect::{Action, Outcome, Yield};
 use crate::ledger::{EffectState, Incident, Standing};
 use crate::record::{Diagnosis, Entry, Record, Rung, RungResult, Waiting};
 use crate::report::{
-    Decision, LINE_CHARS_MAX, LIST_MAX, Phases, Report, TIMELINE_MAX, Tried, Waited,
+    Decision, LINE_CHARS_MAX, LIST_MAX, Phases, Report, TIMELINE_MAX, Tried, Waited, summary,
 };
 use crate::time::Tick;
 use crate::timeline::{Line, describe};
@@ -35,6 +35,7 @@ pub(super) struct Teller {
     tried: Vec<Tried>,
     escalation: Vec<String>,
     decisions: Vec<Decision>,
+    verified: Vec<String>,
     timeline: Vec<Line>,
 }
 
@@ -55,6 +56,7 @@ impl Teller {
             tried: Vec::new(),
             escalation: Vec::new(),
             decisions: Vec::new(),
+            verified: Vec::new(),
             timeline: Vec::new(),
         }
     }
@@ -82,7 +84,14 @@ impl Teller {
             }),
             _ => {}
         }
-        self.timeline.push(line);
+        // The same words twice in a row are a moment that moved, not news.
+        let repeated = self
+            .timeline
+            .last()
+            .is_some_and(|before| before.kind == "waiting" && before.text == line.text);
+        if !repeated {
+            self.timeline.push(line);
+        }
         self.note(entry);
         if let Record::Resolved { effect, outcome } = &entry.record {
             let state = self
@@ -156,7 +165,10 @@ impl Teller {
                 }
             }
             Record::WaitingChanged { waiting, .. } => self.wait(entry.at, waiting),
-            Record::Closed { .. } => self.wait(entry.at, &[]),
+            Record::Closed { verified, .. } => {
+                self.wait(entry.at, &[]);
+                self.verified = verified.iter().cloned().map(cut).collect();
+            }
             Record::ControllerStarted { .. }
             | Record::Noted { .. }
             | Record::IncidentOpened { .. }
@@ -280,6 +292,7 @@ impl Teller {
             node: self.incident.node.clone(),
             outcome: outcome.into(),
             closing,
+            summary: Vec::new(),
             diagnosis: self.acted_on_or_last(),
             since: self.incident.since,
             opened: self.incident.opened,
@@ -287,6 +300,7 @@ impl Teller {
             phases,
             recreates: u32::from(self.incident.recreate().is_some()),
             deviations: deviations(&self.incident),
+            verified: bounded(self.verified, LIST_MAX, "verified facts", &mut cut),
             changed: changed(&self.incident),
             follow_ups: follow_ups(&self.incident, &self.local_data),
             facts: bounded(self.facts, LIST_MAX, "facts", &mut cut),
@@ -298,6 +312,7 @@ impl Teller {
             cut: String::new(),
         };
         Report {
+            summary: summary::sentences(&report),
             cut: cut.join("; "),
             ..report
         }

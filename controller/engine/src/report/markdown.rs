@@ -1,6 +1,7 @@
 //! The report as Markdown.
 
 use crate::report::Report;
+use crate::report::summary::span;
 use crate::time::Tick;
 use std::fmt::Write;
 
@@ -12,7 +13,7 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 fn write(page: &mut String, r: &Report) -> std::fmt::Result {
-    let total = r.until.since(r.since).as_secs();
+    let total = span(r.until.since(r.since).as_secs());
     writeln!(
         page,
         "# Incident {}: {} is {}\n",
@@ -20,10 +21,13 @@ fn write(page: &mut String, r: &Report) -> std::fmt::Result {
         plain(r.node.as_str()),
         r.outcome
     )?;
-    writeln!(page, "- Diagnosis: **{}**", r.diagnosis)?;
+    for sentence in &r.summary {
+        writeln!(page, "{}", plain(sentence))?;
+    }
+    writeln!(page, "\n- Diagnosis: **{}**", r.diagnosis)?;
     writeln!(page, "- First bad fact: {}", utc(r.since))?;
     writeln!(page, "- Opened: {}", utc(r.opened))?;
-    writeln!(page, "- Until: {} ({total} s in all)", utc(r.until))?;
+    writeln!(page, "- Until: {} ({total} in all)", utc(r.until))?;
     writeln!(page, "- Recreates: {}", r.recreates)?;
     let p = &r.phases;
     writeln!(
@@ -71,6 +75,7 @@ fn write(page: &mut String, r: &Report) -> std::fmt::Result {
         .collect();
     list(page, "What it waited for", &waited)?;
     list(page, "Deviations from the ladder", &r.deviations)?;
+    list(page, "What was seen at the end", &r.verified)?;
     list(page, "What changed", &r.changed)?;
     let decisions: Vec<String> = r
         .decisions
