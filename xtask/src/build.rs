@@ -37,11 +37,17 @@ pub(crate) fn programs() -> Result<Programs> {
             "iaso-tests",
         ]),
     )?;
+    compiler()?;
+    Ok(Programs {
+        directory: target_dir().join("debug"),
+    })
+}
+
+/// Builds the plugin compiler alone and answers where it is.
+pub(crate) fn compiler() -> Result<PathBuf> {
     step(
         "building the plugin compiler",
         cargo().args(["build", "--locked", "-p", "iaso-compile"]),
     )?;
-    Ok(Programs {
-        directory: target_dir().join("debug"),
-    })
+    Ok(target_dir().join("debug").join("iaso-compile"))
 }

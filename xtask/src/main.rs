@@ -1,9 +1,10 @@
-//! The menu of the project: `cargo xtask demo`, `test`, `plugins`, `tidy`.
+//! The menu of the project: `cargo xtask demo`, `test`, `plugins`, `bench`, `tidy`.
 //!
 //! **Invariants**
 //! - A fresh machine needs nothing but rustup: every command does its own set-up, and says what it installs.
 //! - Nothing is written outside the target directory, the user's cache and what the system's package manager installs.
 
+mod bench;
 mod build;
 mod demo;
 mod process;
@@ -31,6 +32,8 @@ enum Command {
     Test(suite::TestArguments),
     /// Build the shipped plugins into the target directory's `plugins/`.
     Plugins,
+    /// Measure, each figure beside its baseline.
+    Bench(bench::BenchArguments),
     /// Check purity, sizes, documents, format and lints.
     Tidy(tidy::TidyArguments),
 }
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => suite::run(&arguments),
         Command::Plugins => wasm::build_all().map(|_| ()),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Tidy(arguments) => tidy::run(&arguments),
     };
     match result {
