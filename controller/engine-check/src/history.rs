@@ -1,9 +1,13 @@
-//! What was done, as one flat list: the checker's own reading of the ledger.
+//! What was done and where each incident stands, as flat lists: the checker's own reading of the ledger, moved on by each record of the
+//! plan that is let through.
 
 use iaso_engine::effect::{Action, Effect, Outcome, Yield};
 use iaso_engine::id::{EffectId, IncidentId, NodeName};
+use iaso_engine::ledger::{Incident, Standing};
 use iaso_engine::plan::Situation;
+use iaso_engine::record::{Record, Rung};
 use iaso_engine::time::Tick;
+use std::collections::BTreeMap;
 
 /// How an act ended, as far as the checker cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,52 +27,204 @@ pub(crate) struct Act {
     pub(crate) action: Action,
     pub(crate) at: Tick,
     pub(crate) end: End,
-    /// Of a password that was stored and read back: the key it was given.
-    pub(crate) password_key: Option<String>,
+    /// When its latest outcome was known.
+    pub(crate) ended: Option<Tick>,
+    /// What it yielded, if it was done.
+    pub(crate) yielded: Yield,
+}
+
+impl Act {
+    pub(crate) fn is_recreate(&self) -> bool {
+        matches!(self.action, Action::Recreate { .. })
+    }
+
+    /// A call that the provider takes: it goes on whatever becomes of the node.
+    pub(crate) fn is_power(&self) -> bool {
+        self.is_recreate() || matches!(self.action, Action::Reboot | Action::Start)
+    }
+}
+
+/// One incident.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    pub(crate) node: NodeName,
+    pub(crate) standing: Standing,
+    /// A failed verification leads back there.
+    was_parked: bool,
+    /// Begun and not ended, with when.
+    rungs: Vec<(Rung, Tick)>,
+    /// This plan tells a person.
+    pub(crate) told: bool,
+}
+
+impl Case {
+    fn of(incident: &Incident) -> Self {
+        let begun = incident.rungs.iter().filter(|r| r.ended.is_none());
+        Self {
+            node: incident.node.clone(),
+            standing: incident.standing,
+            was_parked: incident.parked.is_some(),
+            rungs: begun.map(|r| (r.rung.clone(), r.started)).collect(),
+            told: false,
+        }
+    }
+
+    fn opened(node: &NodeName) -> Self {
+        Self {
+            node: node.clone(),
+            standing: Standing::Open,
+            was_parked: false,
+            rungs: Vec::new(),
+            told: false,
+        }
+    }
+
+    /// Since when a rung is being taken, if it is.
+    pub(crate) fn takes(&self, rung: &Rung) -> Option<Tick> {
+        let mut begun = self.rungs.iter().rev();
+        begun.find(|(r, _)| r == rung).map(|(_, at)| *at)
+    }
+
+    fn move_on(&mut self, record: &Record, now: Tick) {
+        match record {
+            Record::RungStarted { rung, .. } => self.rungs.push((rung.clone(), now)),
+            Record::RungEnded { rung, .. } => {
+                if let Some(at) = self.rungs.iter().rposition(|(r, _)| r == rung) {
+                    self.rungs.remove(at);
+                }
+            }
+            Record::Verifying { .. } => self.standing = Standing::Verifying(now),
+            Record::VerifyFailed { .. } => {
+                self.standing = if self.was_parked {
+                    Standing::Parked
+                } else {
+                    Standing::Open
+                };
+            }
+            Record::Parked { .. } => {
+                self.standing = Standing::Parked;
+                self.was_parked = true;
+            }
+            Record::Closed { closing, .. } => self.standing = Standing::Closed(now, *closing),
+            Record::Intended { effect } => {
+                self.told |= matches!(effect.action, Action::Page { .. });
+            }
+            Record::ControllerStarted { .. }
+            | Record::Noted { .. }
+            | Record::IncidentOpened { .. }
+            | Record::Diagnosed { .. }
+            | Record::WaitingChanged { .. }
+            | Record::Resolved { .. }
+            | Record::WouldHave { .. }
+            | Record::Approved { .. }
+            | Record::Denied { .. }
+            | Record::Paused { .. }
+            | Record::Resumed { .. } => {}
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct History {
     acts: Vec<Act>,
+    cases: BTreeMap<IncidentId, Case>,
 }
 
 impl History {
     pub(crate) fn of(situation: &Situation<'_>) -> Self {
         let mut acts = Vec::new();
-        for incident in situation.ledger.incidents.values() {
+        let mut cases = BTreeMap::new();
+        for (id, incident) in &situation.ledger.incidents {
+            cases.insert(id.clone(), Case::of(incident));
             for state in &incident.effects {
-                let end = match state.latest.as_ref().map(|(_, outcome)| outcome) {
+                let outcome = state.latest.as_ref().map(|(_, outcome)| outcome);
+                let end = match outcome {
                     Some(Outcome::Done { .. }) => End::Done,
                     Some(Outcome::Failed { .. }) => End::Failed,
                     Some(Outcome::NotStarted { .. }) => End::NeverBegan,
                     None | Some(Outcome::InDoubt { .. } | Outcome::Started { .. }) => End::Open,
                 };
-                let password_key = match state.latest.as_ref().map(|(_, outcome)| outcome) {
-                    Some(Outcome::Done {
-                        yielded: Yield::Password { key },
-                        ..
-                    }) => Some(key.clone()),
-                    None | Some(_) => None,
+                let yielded = match outcome {
+                    Some(Outcome::Done { yielded, .. }) => yielded.clone(),
+                    None | Some(_) => Yield::Nothing,
                 };
                 acts.push(Act {
-                    password_key,
+                    ended: state.latest.as_ref().map(|(at, _)| *at),
+                    yielded,
                     ..act(&state.effect, state.intended, end)
                 });
             }
         }
-        Self { acts }
+        Self { acts, cases }
     }
 
-    pub(crate) fn add(&mut self, effect: &Effect, now: Tick) {
-        self.acts.push(act(effect, now, End::Open));
+    /// A record of the plan that is let through counts for the ones behind it.
+    pub(crate) fn add(&mut self, record: &Record, now: Tick) {
+        match record {
+            Record::IncidentOpened { incident, node, .. } => {
+                self.cases.insert(incident.clone(), Case::opened(node));
+            }
+            Record::Intended { effect } => self.acts.push(act(effect, now, End::Open)),
+            Record::ControllerStarted { .. }
+            | Record::Noted { .. }
+            | Record::Diagnosed { .. }
+            | Record::WaitingChanged { .. }
+            | Record::RungStarted { .. }
+            | Record::RungEnded { .. }
+            | Record::Resolved { .. }
+            | Record::WouldHave { .. }
+            | Record::Approved { .. }
+            | Record::Denied { .. }
+            | Record::Paused { .. }
+            | Record::Resumed { .. }
+            | Record::Verifying { .. }
+            | Record::VerifyFailed { .. }
+            | Record::Parked { .. }
+            | Record::Closed { .. } => {}
+        }
+        if let Some(case) = record.incident().and_then(|id| self.cases.get_mut(id)) {
+            case.move_on(record, now);
+        }
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Act> {
+    pub(crate) fn all(&self) -> impl DoubleEndedIterator<Item = &Act> {
         self.acts.iter()
     }
 
-    pub(crate) fn of_incident<'a>(&'a self, id: &'a IncidentId) -> impl Iterator<Item = &'a Act> {
+    pub(crate) fn of_incident<'a>(
+        &'a self,
+        id: &'a IncidentId,
+    ) -> impl DoubleEndedIterator<Item = &'a Act> {
         self.acts.iter().filter(move |a| &a.incident == id)
+    }
+
+    pub(crate) fn case(&self, id: &IncidentId) -> Option<&Case> {
+        self.cases.get(id)
+    }
+
+    pub(crate) fn cases(&self) -> impl Iterator<Item = (&IncidentId, &Case)> {
+        self.cases.iter()
+    }
+
+    /// What the node was before anything was changed: the latest that was written down.
+    pub(crate) fn remembered<'a>(
+        &'a self,
+        id: &'a IncidentId,
+    ) -> Option<&'a iaso_engine::effect::Remembered> {
+        self.of_incident(id).rev().find_map(|a| match &a.yielded {
+            Yield::Remembered { remembered } => Some(remembered),
+            Yield::Nothing
+            | Yield::Password { .. }
+            | Yield::Script { .. }
+            | Yield::Fix { .. }
+            | Yield::Reboot { .. } => None,
+        })
+    }
+
+    /// The recreate of an incident that was done, or may have been: never more than one.
+    pub(crate) fn wipe<'a>(&'a self, id: &'a IncidentId) -> Option<&'a Act> {
+        self.of_incident(id)
+            .find(|a| a.is_recreate() && a.end != End::NeverBegan)
     }
 }
 
@@ -80,6 +236,7 @@ fn act(effect: &Effect, at: Tick, end: End) -> Act {
         action: effect.action.clone(),
         at,
         end,
-        password_key: None,
+        ended: None,
+        yielded: Yield::Nothing,
     }
 }

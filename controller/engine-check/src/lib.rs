@@ -14,34 +14,36 @@ use iaso_engine::plan::{Plan, Situation};
 use iaso_engine::record::Record;
 use serde::{Deserialize, Serialize};
 
-/// One effect that must not be executed.
+/// One record that must not be journaled; if it is an `Intended`, not executed either.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Veto {
-    /// Index into [`Plan::records`] of the `Intended` to drop.
+    /// Index into [`Plan::records`] of the record to drop, with everything else that the plan says of its incident.
     pub record_index: usize,
-    /// Which invariant, such as `recreate-needs-quorum`.
+    /// Which invariant, such as `quorum-of-silence`.
     pub invariant: String,
     /// In words.
     pub why: String,
 }
 
-/// Every `Intended` of the plan that breaks an invariant, with the first one it breaks.
+/// Every record of the plan that breaks an invariant, with the first one it breaks.
 #[must_use]
 pub fn vet(situation: &Situation<'_>, plan: &Plan) -> Vec<Veto> {
     let mut history = History::of(situation);
     let mut vetoes = Vec::new();
     for (record_index, record) in plan.records.iter().enumerate() {
-        let Record::Intended { effect } = record else {
-            continue;
+        let broken = if let Record::Intended { effect } = record {
+            invariant::of_effect(situation, &history, effect)
+        } else {
+            invariant::of_record(situation, &history, record)
         };
-        match invariant::broken(situation, &history, effect) {
+        match broken {
             Some((invariant, why)) => vetoes.push(Veto {
                 record_index,
                 invariant: invariant.to_owned(),
                 why,
             }),
             // What is let through counts for the ones behind it.
-            None => history.add(effect, situation.now),
+            None => history.add(record, situation.now),
         }
     }
     vetoes

@@ -1,13 +1,13 @@
 //! What is seen now, as the checker reads the world: plain, strict, and without the engine's words.
 
-use iaso_engine::fact::{MachineSeen, MachineState, Observer, ProbeOutcome};
+use iaso_engine::fact::{KubeNode, MachineSeen, MachineState, Observer, ProbeOutcome, Ready};
 use iaso_engine::id::NodeName;
 use iaso_engine::ledger::Standing;
 use iaso_engine::plan::Situation;
 use iaso_engine::time::Tick;
 use iaso_engine::world::{AgentLink, NodeFacts};
 
-fn age_secs(now: Tick, at: Tick) -> u64 {
+pub(crate) fn age_secs(now: Tick, at: Tick) -> u64 {
     now.0.saturating_sub(at.0) / 1_000
 }
 
@@ -25,6 +25,41 @@ pub(crate) fn is_up(s: &Situation<'_>, node: &NodeName) -> bool {
         .as_ref()
         .is_some_and(|a| matches!(a.value, AgentLink::Up { .. }));
     session && last_word(facts).is_some_and(|at| age_secs(s.now, at) < s.policy.agent_gone_secs)
+}
+
+/// When its agent's present session opened, if it has one.
+pub(crate) fn session_since(s: &Situation<'_>, node: &NodeName) -> Option<Tick> {
+    let agent = s.world.nodes.get(node)?.agent.as_ref()?;
+    matches!(agent.value, AgentLink::Up { .. }).then_some(agent.at)
+}
+
+/// Its agent has been silent for as long as the policy asks; one never heard of, for as long as this controller has listened.
+pub(crate) fn agent_silent(s: &Situation<'_>, node: &NodeName) -> bool {
+    let spoke = s.world.nodes.get(node).and_then(last_word);
+    age_secs(s.now, spoke.unwrap_or(s.world.since)) >= s.policy.agent_gone_secs
+}
+
+/// What Kubernetes says of a node, if the API server answers and said it lately.
+pub(crate) fn kube<'a>(s: &Situation<'a>, node: &NodeName) -> Option<&'a KubeNode> {
+    let fresh = |at: Tick| age_secs(s.now, at) < s.policy.lease_stale_secs;
+    let api = s.world.kube_api.as_ref()?;
+    let seen = s.world.nodes.get(node)?.kube.as_ref()?;
+    (fresh(api.at) && api.value.is_none() && fresh(seen.at)).then_some(&seen.value)
+}
+
+/// Its kubelet renews the lease.
+pub(crate) fn kubelet_renews(s: &Situation<'_>, node: &NodeName) -> bool {
+    let lease = kube(s, node)
+        .filter(|k| k.exists)
+        .and_then(|k| k.lease_changed);
+    s.inventory.has_cluster
+        && lease.is_some_and(|at| age_secs(s.now, at) < s.policy.lease_stale_secs)
+}
+
+/// Its kubelet renews the lease and is Ready; without a cluster there is none to ask.
+pub(crate) fn kubelet_ready(s: &Situation<'_>, node: &NodeName) -> bool {
+    let ready = kube(s, node).is_some_and(|k| k.ready == Ready::True);
+    !s.inventory.has_cluster || (ready && kubelet_renews(s, node))
 }
 
 /// Nodes that once spoke to this controller, or are known to Kubernetes, and how many of them have fallen silent.
@@ -82,9 +117,14 @@ pub(crate) fn answers_anybody(s: &Situation<'_>, node: &NodeName) -> bool {
     answers(s, node).iter().any(|(_, answered)| *answered)
 }
 
-/// Silence met lately by live observers, and whether the controller is one.
-pub(crate) fn silence(s: &Situation<'_>, node: &NodeName) -> (usize, bool) {
-    let heard = answers(s, node);
+/// Silence met lately, and not before `after`, by live observers, and whether the controller is one.
+pub(crate) fn silence(s: &Situation<'_>, node: &NodeName, after: Tick) -> (usize, bool) {
+    let mut heard = answers(s, node);
+    let probes = s.world.nodes.get(node).map(|f| &f.probes);
+    heard.retain(|(observer, _)| {
+        let at = probes.and_then(|p| p.get(observer)).map(|seen| seen.at);
+        at.is_some_and(|at| at >= after)
+    });
     let silent = heard.iter().filter(|(observer, answered)| {
         let counts = match observer {
             Observer::Controller => true,

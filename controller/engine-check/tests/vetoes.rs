@@ -1,117 +1,18 @@
-//! Each invariant, broken on purpose in a night that is otherwise right, and vetoed by name.
+//! Each invariant of a disruption, broken on purpose in a night that is otherwise right, and vetoed by name.
 
 #![allow(
     clippy::indexing_slicing,
-    clippy::wildcard_enum_match_arm,
     reason = "a test that indexes wrongly fails, as it should"
 )]
 
-#[path = "../../engine/tests/night/mod.rs"]
-mod night;
+mod before;
 
-use iaso_engine::effect::{Action, Effect};
-use iaso_engine::fact::{Observation, Observer, ProbeOutcome, ProbeResult, Role};
-use iaso_engine::id::{EffectId, IncidentId};
-use iaso_engine::ledger::Ledger;
-use iaso_engine::plan::Plan;
+use before::night::{in_state, name, unknown};
+use before::{check, effect, facts, forget, incident, machine, probe};
+use iaso_engine::fact::{MachineState, Observer, ProbeOutcome, Role};
+use iaso_engine::id::EffectId;
 use iaso_engine::policy::Mode;
 use iaso_engine::record::{Record, Rung};
-use iaso_engine_check::vet;
-use night::{Night, failed, in_state, name, unknown};
-
-/// The night of styx at the moment before one action is intended, and the plan that intends it.
-fn before(action: &str) -> (Night, Plan) {
-    let mut night = Night::new();
-    night.at.push((60, |n| n.cut("styx")));
-    night
-        .replies
-        .insert("reboot", vec![failed("the action ended in error")]);
-    night.after.insert("recreate", (120, |n| n.heal("styx")));
-    night.snapshots = Some(Vec::new());
-    let night = night.until_closed(1_500);
-    let is_it =
-        |r: &Record| matches!(r, Record::Intended { effect } if effect.action.name() == action);
-    let at = night
-        .entries
-        .iter()
-        .position(|e| is_it(&e.record))
-        .expect("the night has this action");
-    let snapshots = night.snapshots.expect("they were asked for");
-    let mut then = snapshots
-        .into_iter()
-        .find(|s| s.entries.len() > at)
-        .expect("one was taken");
-    let record = then.entries[at].record.clone();
-    then.entries.truncate(at);
-    then.ledger = fold(&then);
-    let plan = Plan {
-        records: vec![record],
-        ..Plan::default()
-    };
-    (then, plan)
-}
-
-fn fold(night: &Night) -> Ledger {
-    let mut ledger = Ledger::default();
-    for entry in &night.entries {
-        ledger.fold(entry).expect("the entries follow each other");
-    }
-    ledger
-}
-
-fn effect(plan: &mut Plan) -> &mut Effect {
-    match &mut plan.records[0] {
-        Record::Intended { effect } => effect,
-        other => unreachable!("{other:?}"),
-    }
-}
-
-fn check(action: &str, expect: &[&str], spoil: fn(&mut Night, &mut Plan)) {
-    let (mut night, mut plan) = before(action);
-    spoil(&mut night, &mut plan);
-    let named: Vec<String> = vet(&night.situation(), &plan)
-        .into_iter()
-        .map(|v| v.invariant)
-        .collect();
-    assert_eq!(named, expect, "{action}");
-}
-
-fn probe(night: &mut Night, observer: Observer, outcome: ProbeOutcome) {
-    let result = ProbeResult {
-        kind: "icmp".into(),
-        outcome,
-        rtt_us: None,
-    };
-    let target = name("styx");
-    let seen = Observation::Probed {
-        target,
-        observer,
-        round: 9,
-        results: vec![result],
-    };
-    night.world.observe(night.now(), seen);
-}
-
-fn machine(night: &mut Night, seen: iaso_engine::fact::MachineSeen) {
-    let now = night.now();
-    night.world.observe(
-        now,
-        Observation::Machine {
-            node: name("styx"),
-            seen,
-        },
-    );
-}
-
-fn incident(night: &Night) -> IncidentId {
-    night
-        .ledger
-        .incidents
-        .keys()
-        .next()
-        .expect("one is open")
-        .clone()
-}
 
 #[test]
 fn what_is_right_is_let_through() {
@@ -123,7 +24,10 @@ fn what_is_right_is_let_through() {
         "prepare-script",
         "recreate",
         "release",
+        "restore",
         "uncordon",
+        "promote-password",
+        "cleanup",
     ] {
         check(action, &[], |_, _| {});
     }
@@ -166,18 +70,13 @@ fn the_provider_must_be_known_and_idle() {
             machine(n, unknown("not-found"));
         });
         check(action, &["provider-known-and-idle"], |n, _| {
-            machine(
-                n,
-                in_state(iaso_engine::fact::MachineState::Changing(
-                    "restoring".into(),
-                )),
-            );
+            machine(n, in_state(MachineState::Changing("restoring".into())));
         });
         check(action, &["provider-known-and-idle"], |n, _| {
             machine(
                 n,
                 iaso_engine::fact::MachineSeen::Known {
-                    state: iaso_engine::fact::MachineState::Running,
+                    state: MachineState::Running,
                     locked: true,
                     pending: None,
                 },
@@ -202,26 +101,17 @@ fn a_second_recreate_in_one_incident_is_vetoed_even_when_the_first_failed() {
 #[test]
 fn the_password_is_stored_and_the_script_made_before_the_wipe() {
     check("recreate", &["password-stored-first"], |n, _| {
-        let incident = n.ledger.incidents.values_mut().next().expect("one is open");
-        incident
-            .effects
-            .retain(|e| e.effect.action != Action::StorePassword);
+        forget(n, "store-password");
     });
     check("recreate", &["script-first"], |n, _| {
-        let incident = n.ledger.incidents.values_mut().next().expect("one is open");
-        incident
-            .effects
-            .retain(|e| e.effect.action != Action::PrepareScript);
+        forget(n, "prepare-script");
     });
 }
 
 #[test]
 fn release_waits_for_the_fence() {
     check("release", &["fence-before-release"], |n, _| {
-        let incident = n.ledger.incidents.values_mut().next().expect("one is open");
-        incident
-            .effects
-            .retain(|e| e.effect.action.name() != "recreate");
+        forget(n, "recreate");
     });
 }
 
@@ -229,7 +119,7 @@ fn release_waits_for_the_fence() {
 fn two_disruptions_at_a_time_are_one_too_many() {
     check("reboot", &["one-disruption-at-a-time"], |_, p| {
         let mut second = effect(p).clone();
-        second.id = EffectId("styx-9/9".into());
+        second.id = EffectId(format!("{}/9", second.incident));
         p.records.push(Record::Intended { effect: second });
     });
 }
@@ -274,8 +164,12 @@ fn an_id_is_used_once() {
 #[test]
 fn local_data_is_kept_until_a_person_gives_it_up() {
     check("recreate", &["local-data-kept"], |n, _| {
-        let facts = n.world.nodes.get_mut(&name("styx")).expect("it is there");
-        facts.kube.as_mut().expect("it was seen").value.local_data = vec!["pvc-1".into()];
+        facts(n, "styx")
+            .kube
+            .as_mut()
+            .expect("it was seen")
+            .value
+            .local_data = vec!["pvc-1".into()];
     });
 }
 
@@ -300,12 +194,7 @@ fn nothing_is_rebooted_or_wiped_in_a_storm_or_by_a_controller_that_is_cut_off() 
             Observer::Node(name("calypso")),
             Observer::Node(name("tethys")),
         ] {
-            n.world
-                .nodes
-                .get_mut(&name("styx"))
-                .expect("it is there")
-                .probes
-                .remove(&observer);
+            facts(n, "styx").probes.remove(&observer);
         }
         n.policy.quorum = 1;
         n.world.since = now;

@@ -66,8 +66,8 @@ impl Driver {
             .collect();
         let mut stopped: BTreeMap<IncidentId, String> = BTreeMap::new();
         for (index, record) in next.records.iter().enumerate() {
-            if let (Some(why), Record::Intended { effect }) = (vetoes.get(&index), record) {
-                stopped.insert(effect.incident.clone(), why.clone());
+            if let (Some(why), Some(incident)) = (vetoes.get(&index), record.incident()) {
+                stopped.insert(incident.clone(), why.clone());
             }
         }
         // What the plan says of a vetoed incident goes as a whole: a rung that began without its effect would be a lie.

@@ -120,12 +120,34 @@ impl Work<'_> {
         if !matches!(self.node.agent, Agent::Up { .. }) {
             return self.wait_fresh("agent");
         }
+        if !self.is_named(plugin, fix) {
+            return self.unnamed(incident, rung, plugin);
+        }
         if self.gates_open(incident, &rung.rung, rung.started) {
             self.intend(Action::ApplyFix {
                 plugin: plugin.to_owned(),
                 fix: fix.to_owned(),
             });
         }
+    }
+
+    /// A check says now that this fix may help.
+    fn is_named(&self, plugin: &str, fix: &str) -> bool {
+        let of_plugin = self.node.faults.iter().filter(|f| f.plugin == plugin);
+        of_plugin.flat_map(|f| &f.remedies).any(|r| r == fix)
+    }
+
+    /// The cause went away, or no check has looked yet since this controller began to listen.
+    fn unnamed(&mut self, incident: &Incident, rung: &RungState, plugin: &str) {
+        let listened = rung.started.max(self.s.world.since);
+        let window = Duration::from_secs(self.s.policy.finding_fresh_secs);
+        let facts = self.s.world.nodes.get(self.name);
+        let looked = facts.and_then(|f| f.plugins.get(plugin)).is_some();
+        if !looked && self.s.now < listened.after(window) {
+            return self.wait_fresh(plugin);
+        }
+        let why = format!("no check names {} any more", rung.rung);
+        self.end(incident, rung, RungResult::Moot, why);
     }
 
     fn step_power(&mut self, incident: &Incident, rung: &RungState, action: &Action) {

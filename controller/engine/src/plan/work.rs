@@ -167,6 +167,10 @@ impl<'a> Work<'a> {
 
     fn step_verifying(&mut self, incident: &Incident, since: Tick) {
         let until = since.after(Duration::from_secs(self.s.policy.verify_secs));
+        // A call that was taken for never begun may have begun after all.
+        if self.busy(incident) {
+            return;
+        }
         if self.node.bad_since.is_some() {
             self.push(Record::VerifyFailed {
                 incident: incident.id.clone(),
@@ -358,10 +362,10 @@ impl<'a> Work<'a> {
             attempt: incident.attempts(&Rung::Page).saturating_add(1),
             why: why.clone(),
         });
-        self.page(
-            &format!("parked: {why}"),
-            format!("{} is parked: {why}", self.name),
-        );
+        // Told each time: a person who opened it again waits for a word.
+        let evidence = vec![format!("parked: {why}")];
+        let message = format!("{} is parked: {why}", self.name);
+        self.intend_with(Action::Page { message }, evidence);
         self.push(Record::RungEnded {
             incident: incident.id.clone(),
             rung: Rung::Page,
