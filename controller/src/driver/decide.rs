@@ -77,7 +77,11 @@ impl Driver {
                 .is_some_and(|id| stopped.contains_key(&IncidentId(id)))
         };
         let known: BTreeSet<IncidentId> = self.ledger.incidents.keys().cloned().collect();
-        next.records.retain(|record| !of_stopped(record));
+        let mut index = 0..;
+        next.records.retain(|record| {
+            let vetoed = index.next().is_some_and(|i: usize| vetoes.contains_key(&i));
+            !vetoed && !of_stopped(record)
+        });
         for (incident, why) in &stopped {
             if self.vetoed.get(incident) != Some(why) && known.contains(incident) {
                 tracing::error!(%incident, why, "VETOED by the independent checker: the engine and the checker disagree; report this");
