@@ -92,6 +92,7 @@ fn parked_watched_and_closed_incidents_are_still() {
     let closed = after(|incident| Record::Closed {
         incident,
         closing: Closing::Recovered,
+        verified: Vec::new(),
     });
     let still = |action: &str, then: &dyn Fn(&mut Night), expect: &[&str]| {
         let (mut night, mut plan) = match action {

@@ -79,8 +79,8 @@ impl Driver {
         let known: BTreeSet<IncidentId> = self.ledger.incidents.keys().cloned().collect();
         let mut index = 0..;
         next.records.retain(|record| {
-            let vetoed = index.next().is_some_and(|i: usize| vetoes.contains_key(&i));
-            !vetoed && !of_stopped(record)
+            let dropped = index.next().is_some_and(|i: usize| vetoes.contains_key(&i));
+            !dropped && !of_stopped(record)
         });
         for (incident, why) in &stopped {
             if self.vetoed.get(incident) != Some(why) && known.contains(incident) {
