@@ -1,4 +1,4 @@
-//! The menu of the project: `cargo xtask demo`, `test`, `plugins`, `bench`, `tidy`.
+//! The menu of the project: `cargo xtask demo`, `test`, `plugins`, `bench`, `mutants`, `tidy`.
 //!
 //! **Invariants**
 //! - A fresh machine needs nothing but rustup: every command does its own set-up, and says what it installs.
@@ -7,6 +7,7 @@
 mod bench;
 mod build;
 mod demo;
+mod mutants;
 mod process;
 mod setup;
 mod suite;
@@ -34,6 +35,8 @@ enum Command {
     Plugins,
     /// Measure, each figure beside its baseline.
     Bench(bench::BenchArguments),
+    /// Break the engine and its checker on purpose, and tell what no test notices.
+    Mutants(mutants::MutantsArguments),
     /// Check purity, sizes, documents, format and lints.
     Tidy(tidy::TidyArguments),
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => suite::run(&arguments),
         Command::Plugins => wasm::build_all().map(|_| ()),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Tidy(arguments) => tidy::run(&arguments),
     };
     match result {

@@ -1,14 +1,7 @@
 //! What must be true of whoever interrupts a node: form, freshness, turn and cause, each broken on purpose and vetoed by name.
 
-#![allow(
-    clippy::indexing_slicing,
-    reason = "a test that indexes wrongly fails, as it should"
-)]
-
-mod before;
-
-use before::night::{Night, critical, in_state, name};
-use before::{
+use crate::before::night::{Night, critical, in_state, name};
+use crate::before::{
     before, check, check_in, effect, facts, incident, instead, intends, machine, named, page, past,
     sick, styx, the_incident,
 };

@@ -1,8 +1,6 @@
 //! The recreate saga's invariants, each broken on purpose and vetoed by name.
 
-mod before;
-
-use before::{check, effect, facts, forget, instead, past, the_incident};
+use crate::before::{check, effect, facts, forget, instead, past, the_incident};
 use iaso_engine::effect::{Action, Outcome, Remembered, Yield};
 use iaso_engine::fact::Ready;
 use iaso_engine::time::Tick;
@@ -30,7 +28,7 @@ fn the_password_and_the_script_are_the_ones_that_were_made() {
             token: "token-1".into(),
         };
         let at = n.now();
-        gone.latest = Some((at, before::done()));
+        gone.latest = Some((at, crate::before::done()));
         the_incident(n).effects.push(gone);
     });
 }
@@ -85,9 +83,13 @@ fn nothing_is_prepared_after_the_wipe() {
         Action::StorePassword,
         Action::PrepareScript,
     ] {
-        let (night, mut plan) = before::before(before::styx(), before::intends("release"));
+        let (night, mut plan) =
+            crate::before::before(crate::before::styx(), crate::before::intends("release"));
         instead(&mut plan, action);
-        assert_eq!(before::named(&night, &plan), ["prepared-before-the-wipe"]);
+        assert_eq!(
+            crate::before::named(&night, &plan),
+            ["prepared-before-the-wipe"]
+        );
     }
 }
 
@@ -95,7 +97,10 @@ fn nothing_is_prepared_after_the_wipe() {
 fn a_server_is_not_even_prepared() {
     for action in ["remember", "cordon", "store-password", "prepare-script"] {
         check(action, &["server-never-recreated"], |n, _| {
-            let node = n.inventory.nodes.get_mut(&before::night::name("styx"));
+            let node = n
+                .inventory
+                .nodes
+                .get_mut(&crate::before::night::name("styx"));
             node.expect("it is declared").role = iaso_engine::fact::Role::Server;
         });
     }
@@ -133,13 +138,17 @@ fn what_is_restored_is_what_was_written_down_after_the_wipe() {
 fn release_waits_for_the_wipe_to_have_succeeded() {
     for outcome in [
         None,
-        Some(before::night::failed("error")),
-        Some(before::night::not_started("transport")),
+        Some(crate::before::night::failed("error")),
+        Some(crate::before::night::not_started("transport")),
     ] {
-        let (mut night, plan) = before::before(before::styx(), before::intends("release"));
+        let (mut night, plan) =
+            crate::before::before(crate::before::styx(), crate::before::intends("release"));
         let at = night.now();
         past(&mut night, "recreate").latest = outcome.map(|o| (at, o));
-        assert_eq!(before::named(&night, &plan), ["fence-before-release"]);
+        assert_eq!(
+            crate::before::named(&night, &plan),
+            ["fence-before-release"]
+        );
     }
 }
 
@@ -150,7 +159,7 @@ fn only_our_own_cordon_is_taken_back() {
     });
     check("uncordon", &["uncordon-only-our-own"], |n, _| {
         let at = n.now();
-        past(n, "cordon").latest = Some((at, before::night::not_started("conflict")));
+        past(n, "cordon").latest = Some((at, crate::before::night::not_started("conflict")));
     });
     check("uncordon", &["uncordon-only-our-own"], |n, _| {
         if let Some((
@@ -210,7 +219,8 @@ fn the_password_that_is_promoted_is_the_machine_s() {
 #[test]
 fn only_what_was_made_is_cleaned_up_and_not_while_it_is_needed() {
     for (script, token) in [("another", "token-1"), ("script-1", "another")] {
-        let (night, mut plan) = before::before(before::styx(), before::intends("cleanup"));
+        let (night, mut plan) =
+            crate::before::before(crate::before::styx(), crate::before::intends("cleanup"));
         instead(
             &mut plan,
             Action::Cleanup {
@@ -218,7 +228,10 @@ fn only_what_was_made_is_cleaned_up_and_not_while_it_is_needed() {
                 token: token.into(),
             },
         );
-        assert_eq!(before::named(&night, &plan), ["cleanup-only-our-own"]);
+        assert_eq!(
+            crate::before::named(&night, &plan),
+            ["cleanup-only-our-own"]
+        );
     }
     check("cleanup", &["script-kept-while-needed"], |n, _| {
         past(n, "recreate").latest = None;

@@ -1,14 +1,7 @@
 //! What a plan may write down besides effects: forged words, silent parking and early endings, each vetoed by name.
 
-#![allow(
-    clippy::indexing_slicing,
-    reason = "a test that indexes wrongly fails, as it should"
-)]
-
-mod before;
-
-use before::night::{Night, name};
-use before::{before, facts, incident, intends, named, past, server, styx, the_incident};
+use crate::before::night::{Night, name};
+use crate::before::{before, facts, incident, intends, named, past, server, styx, the_incident};
 use iaso_engine::ledger::Standing;
 use iaso_engine::plan::Plan;
 use iaso_engine::record::{Record, Rung};
@@ -52,7 +45,7 @@ fn a_plan_speaks_for_nobody_but_itself() {
                 || iaso_engine::id::EffectId("styx-1/1".into()),
                 |e| e.effect.id.clone(),
             ),
-            outcome: before::night::failed("no"),
+            outcome: crate::before::night::failed("no"),
         },
         Record::ControllerStarted {
             version: "1".into(),
@@ -88,7 +81,7 @@ fn page(night: &Night) -> Vec<Record> {
     let incident = night.ledger.incidents.values().next().expect("one is open");
     let mut effect = incident.effects[0].effect.clone();
     effect.id = iaso_engine::id::EffectId(format!("{}/99", incident.id));
-    effect.action = before::page();
+    effect.action = crate::before::page();
     vec![Record::Intended { effect }]
 }
 
@@ -140,10 +133,12 @@ fn an_incident_ends_only_when_its_calls_have() {
 
 #[test]
 fn no_node_is_left_cordoned_and_forgotten() {
-    closing(&["never-left-cordoned"], |n| before::forget(n, "uncordon"));
+    closing(&["never-left-cordoned"], |n| {
+        crate::before::forget(n, "uncordon");
+    });
     closing(&["never-left-cordoned"], |n| {
         let at = n.now();
-        past(n, "uncordon").latest = Some((at, before::night::failed("conflict")));
+        past(n, "uncordon").latest = Some((at, crate::before::night::failed("conflict")));
     });
     closing(&["never-left-cordoned"], |n| {
         let again = past(n, "cordon").clone();
@@ -151,7 +146,7 @@ fn no_node_is_left_cordoned_and_forgotten() {
     });
     // Somebody else's cordon stays.
     closing(&[], |n| {
-        before::forget(n, "uncordon");
+        crate::before::forget(n, "uncordon");
         if let Some((
             _,
             iaso_engine::effect::Outcome::Done {

@@ -1,14 +1,7 @@
 //! Each invariant of a disruption, broken on purpose in a night that is otherwise right, and vetoed by name.
 
-#![allow(
-    clippy::indexing_slicing,
-    reason = "a test that indexes wrongly fails, as it should"
-)]
-
-mod before;
-
-use before::night::{in_state, name, unknown};
-use before::{check, effect, facts, forget, incident, machine, probe};
+use crate::before::night::{in_state, name, unknown};
+use crate::before::{check, effect, facts, forget, incident, machine, probe};
 use iaso_engine::fact::{MachineState, Observer, ProbeOutcome, Role};
 use iaso_engine::id::EffectId;
 use iaso_engine::policy::Mode;

@@ -1,15 +1,5 @@
 //! The moment before something is written down, in a night that is otherwise right, and a way to spoil it.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::indexing_slicing,
-    clippy::missing_panics_doc,
-    clippy::must_use_candidate,
-    clippy::wildcard_enum_match_arm,
-    reason = "shared by several test binaries, none of which uses all of it"
-)]
-
 #[path = "../../../engine/tests/night/mod.rs"]
 pub mod night;
 
