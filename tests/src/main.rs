@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use iaso_tests::{demo, hosts, kubelet, systemd};
+use iaso_tests::{demo, hosts, kubelet, play, systemd};
 use nix::sys::signal::Signal;
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
@@ -19,6 +19,8 @@ struct Arguments {
 enum Command {
     /// Plays the night of styx, from the cut to the report.
     Demo(demo::DemoArguments),
+    /// A lab that stays: break things here, look on with `iaso` in another shell.
+    Play(play::PlayArguments),
     /// Plays k3s-agent.service on a lab's host.
     Kubelet(kubelet::KubeletArguments),
     /// Plays systemd on a host that has none.
@@ -67,6 +69,7 @@ fn run(command: Command) -> Result<ExitCode> {
     runtime.block_on(async move {
         match command {
             Command::Demo(arguments) => return demo::run(arguments).await,
+            Command::Play(arguments) => return play::run(arguments).await,
             Command::Kubelet(arguments) => kubelet::run(arguments).await?,
             Command::Systemd(arguments) => systemd::run(arguments).await?,
             Command::Systemctl(arguments) => systemd::systemctl(&arguments).await?,

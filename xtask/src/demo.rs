@@ -1,4 +1,4 @@
-//! The demonstration: builds everything, then hands over to the lab.
+//! The demonstration, and a lab to play with: builds everything, then hands over to the lab.
 
 use crate::process::root;
 use crate::{build, setup, wasm};
@@ -39,11 +39,33 @@ pub(crate) struct DemoArguments {
     out: PathBuf,
 }
 
-/// Sets up, builds, plays.
-pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
+/// Arguments of `lab`.
+#[derive(Debug, Args)]
+pub(crate) struct LabArguments {
+    /// How the hosts are made.
+    #[arg(long, value_enum, default_value = "process")]
+    hosts: Hosts,
+    /// The mode of a recreation: `auto`, `approve` or `observe`.
+    #[arg(long, default_value = "approve")]
+    recreate: String,
+}
+
+/// Sets up, builds, and hands the terminal over.
+pub(crate) fn play(arguments: &LabArguments) -> Result<()> {
+    let mut lab = lab("play", arguments.hosts)?;
+    lab.args(["--recreate", &arguments.recreate]);
+    let status = lab.status().context("cannot start the lab")?;
+    if !status.success() {
+        bail!("the lab did not end well ({status})");
+    }
+    Ok(())
+}
+
+/// The lab's program with its first arguments, when all that it needs is built.
+fn lab(command: &str, hosts: Hosts) -> Result<Command> {
     setup::ensure(&setup::COMPILER)?;
     setup::ensure(&setup::BUS)?;
-    if arguments.hosts == Hosts::Nspawn {
+    if hosts == Hosts::Nspawn {
         if !setup::is_root() {
             bail!(
                 "--hosts nspawn boots containers and needs root: run as root, or use --hosts process"
@@ -54,27 +76,30 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
     let plugins = wasm::build_all()?;
     let programs = build::programs()?;
     let mut lab = Command::new(programs.directory.join("iaso-lab"));
-    lab.current_dir(root())
-        .arg("demo")
-        .args([
-            "--hosts",
-            if arguments.hosts == Hosts::Process {
-                "process"
-            } else {
-                "nspawn"
-            },
-        ])
-        .args([
-            "--format",
-            if arguments.format == Format::Json {
-                "json"
-            } else {
-                "text"
-            },
-        ])
-        .arg("--out")
-        .arg(&arguments.out);
+    lab.current_dir(root()).arg(command).args([
+        "--hosts",
+        match hosts {
+            Hosts::Process => "process",
+            Hosts::Nspawn => "nspawn",
+        },
+    ]);
     programs.tell(&mut lab, &plugins);
+    Ok(lab)
+}
+
+/// Sets up, builds, plays.
+pub(crate) fn run(arguments: &DemoArguments) -> Result<()> {
+    let mut lab = lab("demo", arguments.hosts)?;
+    lab.args([
+        "--format",
+        if arguments.format == Format::Json {
+            "json"
+        } else {
+            "text"
+        },
+    ])
+    .arg("--out")
+    .arg(&arguments.out);
     let status = lab.status().context("cannot start the lab")?;
     if !status.success() {
         bail!(

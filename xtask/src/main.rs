@@ -1,4 +1,4 @@
-//! The menu of the project: `cargo xtask demo`, `test`, `plugins`, `bench`, `mutants`, `tidy`.
+//! The menu of the project: every `cargo xtask` command.
 //!
 //! **Invariants**
 //! - A fresh machine needs nothing but rustup: every command does its own set-up, and says what it installs.
@@ -29,6 +29,8 @@ struct Arguments {
 enum Command {
     /// Play the night of styx: a machine dies behind the provider's back, and comes back.
     Demo(demo::DemoArguments),
+    /// Start a lab that stays: break it, and look on with `iaso`.
+    Lab(demo::LabArguments),
     /// Set up and run every test.
     Test(suite::TestArguments),
     /// Build the shipped plugins into the target directory's `plugins/`.
@@ -44,6 +46,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Lab(arguments) => demo::play(&arguments),
         Command::Test(arguments) => suite::run(&arguments),
         Command::Plugins => wasm::build_all().map(|_| ()),
         Command::Bench(arguments) => bench::run(&arguments),

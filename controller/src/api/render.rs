@@ -35,7 +35,7 @@ pub(super) fn node(view: &View<'_>, config: &Config, name: &NodeName) -> Option<
         agent: agent(view, facts).into(),
         lease: lease(view, facts).into(),
         reach: reach(view, facts),
-        machine_state: machine(facts),
+        machine_state: machine(declared.machine.is_some(), facts),
         diagnosis: planned.map_or_else(|| "unknown".into(), |plan| word(&plan.diagnosis)),
         incident: incident
             .map(|incident| incident.id.0.clone())
@@ -122,8 +122,9 @@ fn reach(view: &View<'_>, facts: &NodeFacts) -> String {
     )
 }
 
-fn machine(facts: &NodeFacts) -> String {
+fn machine(rented: bool, facts: &NodeFacts) -> String {
     match facts.machine.as_ref().map(|seen| &seen.value) {
+        None if !rented => "none".into(),
         None => "unknown".into(),
         Some(MachineSeen::NoProvider) => "none".into(),
         Some(MachineSeen::Unknown { class, .. }) => format!("unknown ({class})"),

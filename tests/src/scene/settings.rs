@@ -68,6 +68,12 @@ impl Paths {
         }
     }
 
+    /// The operators' token.
+    #[must_use]
+    pub fn operator_token_file(&self) -> PathBuf {
+        self.directory.join("operator.token")
+    }
+
     pub(crate) fn controller_address(&self) -> SocketAddr {
         self.controller
     }
