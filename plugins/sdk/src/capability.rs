@@ -132,6 +132,17 @@ pub trait Files {
     fn stat(&self, path: &str) -> Result<FileStat, Error>;
     /// At most 1 MiB a call.
     fn read(&self, path: &str, offset: u64, max_bytes: u32) -> Result<Chunk, Error>;
+
+    /// The whole file as text, what is not UTF-8 replaced. A file of more than `max_bytes` is [`Error::TooLarge`].
+    fn read_text(&self, path: &str, max_bytes: u32) -> Result<String, Error> {
+        let chunk = self.read(path, 0, max_bytes)?;
+        if chunk.truncated {
+            return Err(Error::TooLarge(format!(
+                "{path} has more than {max_bytes} bytes"
+            )));
+        }
+        Ok(String::from_utf8_lossy(&chunk.data).into_owned())
+    }
 }
 
 /// Kubernetes, to look. Grants: `kube.pods`, `kube.services`.

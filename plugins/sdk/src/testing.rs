@@ -5,6 +5,8 @@
 //! `*`; of several that match, the one scripted last counts. Answers given for one line are used in turn, and the last one stays.
 //! What is not scripted is [`Error::Unavailable`], so that a forgotten answer is seen. No call waits: the clock is moved instead.
 
+mod run;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -15,6 +17,8 @@ use crate::capability::{
     Http, JournalLine, Kube, Link, Log, Net, Ping, PingOutcome, Pod, PodControl, Question, Request,
     Response, Route, ScriptOutcome, Scripts, Service, Services, State, Unit,
 };
+
+pub use run::{check, chunk, config, file_stat, lines, response, with_header};
 
 /// The wall clock of a new [`MockHost`], in milliseconds since the Unix epoch.
 pub const START_UNIX_MS: u64 = 1_800_000_000_000;
@@ -96,6 +100,7 @@ pub struct MockHost {
     state_broken: Cell<bool>,
     durations: Vec<(String, Duration)>,
     calls: RefCell<Vec<String>>,
+    requests: RefCell<Vec<Request>>,
     clock_us: Cell<u64>,
     random: Cell<u64>,
 }
@@ -211,6 +216,12 @@ impl MockHost {
             .collect()
     }
 
+    /// Every HTTP request so far, with its headers.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.borrow().clone()
+    }
+
     /// Time goes by between two runs.
     pub fn advance(&self, time: Duration) {
         let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
@@ -290,6 +301,7 @@ impl Dns for MockHost {
 
 impl Http for MockHost {
     fn send(&self, request: &Request) -> Result<Response, Error> {
+        self.requests.borrow_mut().push(request.clone());
         self.http
             .answer(&self.called(format!("{} {}", request.method, request.url)))
     }
