@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use iaso_engine::time::Tick;
 use iaso_host::PluginFault;
 use iaso_proto::v1;
 use prost::Message as _;
@@ -22,22 +23,25 @@ use tokio::{
 };
 
 use crate::{
-    autonomy::Autonomy,
+    autonomy::{Autonomy, Delegation},
     cap::{HostCapabilities, Peers},
     config::Config,
     disk::{self, DiskError},
     metrics::Metrics,
-    orders::{Begin, Orders, Outcome},
+    orders::{Begin, ORDERS_MAX, Orders, Outcome},
     outbox::{Kind, Limits, Outbox, OutboxError},
-    plugins::{CheckRun, FixRun, Plugins, Slot, unix_ms},
+    plugins::{CheckRun, FixRun, Plugins, Slot, Spec, unix_ms},
     reports::Reports,
     wire,
 };
 
-/// Longest that a fix of our own may take.
-const AUTONOMOUS_DEADLINE: Duration = Duration::from_mins(3);
 /// Longest that the controller may let a fix take.
 const ORDER_DEADLINE_MAX: Duration = Duration::from_hours(1);
+
+/// Bytes of an order's id.
+const ORDER_ID_BYTES_MAX: usize = 300;
+/// Bytes of a plugin's or a fix's name.
+const NAME_BYTES_MAX: usize = 128;
 
 /// Why the agent cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -66,14 +70,18 @@ pub struct Agent {
     pub outbox_grew: Notify,
     /// The set of plugins changed.
     pub plugins_changed: Notify,
+    /// Counts assignments: what is fetched for an earlier one comes too late.
+    round: Mutex<u64>,
     outbox: Mutex<Outbox>,
     orders: Mutex<Orders>,
     reports: Mutex<Reports>,
     autonomy: Mutex<Autonomy>,
-    remediation: Semaphore,
+    pub(crate) remediation: Semaphore,
     connected: AtomicBool,
-    disk_trouble: AtomicBool,
+    pub(crate) disk_trouble: AtomicBool,
     started: Instant,
+    /// What the wall clock said then, or the latest moment on record if that is later.
+    began: Tick,
 }
 
 /// A panic elsewhere must not take the agent with it: the data behind each lock is whole between two calls.
@@ -92,11 +100,10 @@ impl Agent {
         );
         let peers = Peers::default();
         let plugins = Plugins::new(HostCapabilities::new(&config, Arc::clone(&peers)))?;
-        let used = disk::read_bounded(&at("autonomy"), 64)?;
-        let used = used
-            .and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok())
-            .unwrap_or(0);
-        let autonomy = Autonomy::new(Duration::ZERO, crate::autonomy::Delegation::default(), used);
+        let absence = crate::alone::read(&config.state_dir)?;
+        let wall = Tick(u64::try_from(unix_ms()).unwrap_or(0));
+        let began = wall.max(absence.latest());
+        let autonomy = Autonomy::new(&config.node, began, Delegation::default(), absence);
         let agent = Arc::new(Self {
             plugins,
             metrics: Metrics::new(),
@@ -104,6 +111,7 @@ impl Agent {
             peers,
             outbox_grew: Notify::new(),
             plugins_changed: Notify::new(),
+            round: Mutex::default(),
             outbox: Mutex::new(outbox),
             orders: Mutex::new(orders),
             reports: Mutex::default(),
@@ -112,12 +120,14 @@ impl Agent {
             connected: AtomicBool::new(false),
             disk_trouble: AtomicBool::new(false),
             started: Instant::now(),
+            began,
             config,
         });
         let owed = locked(&agent.orders).unqueued();
         for outcome in owed {
             agent.queue_outcome(&outcome);
         }
+        agent.settle_what_was_interrupted();
         Ok(agent)
     }
 
@@ -136,9 +146,15 @@ impl Agent {
         locked(&self.autonomy)
     }
 
-    /// Takes note of a leader's term.
+    /// Takes note of a leader's term; `Err` gives the higher one that was seen.
     pub fn see_term(&self, term: u64) -> Result<(), u64> {
         locked(&self.orders).see_term(term)
+    }
+
+    /// The time, for the engine: begins at the wall clock and only goes forward.
+    #[must_use]
+    pub fn tick(&self) -> Tick {
+        self.began.after(self.started.elapsed())
     }
 
     /// Since this agent started.
@@ -157,7 +173,7 @@ impl Agent {
     pub fn set_connected(&self, connected: bool) {
         self.connected.store(connected, Ordering::Relaxed);
         if !connected {
-            self.autonomy().disconnected(self.uptime());
+            self.autonomy().disconnected(self.tick());
         }
     }
 
@@ -211,18 +227,25 @@ impl Agent {
     }
 
     fn send_report(&self, slot: &Slot, run: &CheckRun) {
-        let appended = self.outbox().append(Kind::Sample, |sequence| {
-            wire::message(v1::agent_message::Kind::Report(wire::report(
-                &slot.spec, run, sequence,
-            )))
-            .encode_to_vec()
-        });
+        let append = |run: &CheckRun| {
+            self.outbox().append(Kind::Sample, |sequence| {
+                wire::message(v1::agent_message::Kind::Report(wire::report(
+                    &slot.spec, run, sequence,
+                )))
+                .encode_to_vec()
+            })
+        };
+        let mut appended = append(run);
+        if let Err(OutboxError::TooLarge { bytes }) = appended {
+            // The plugin's trouble, not the disk's: the controller is told that, in place of what does not fit.
+            appended = append(&run.too_large(bytes));
+        }
         if let Some(sequence) = self.appended(appended) {
             self.reports().sent(&slot.spec.name, sequence);
         }
     }
 
-    fn appended(&self, result: Result<u64, OutboxError>) -> Option<u64> {
+    pub(crate) fn appended(&self, result: Result<u64, OutboxError>) -> Option<u64> {
         self.outbox_grew.notify_one();
         self.disk_trouble.store(result.is_err(), Ordering::Relaxed);
         result
@@ -233,21 +256,12 @@ impl Agent {
     /// Carries out an order, or says what became of it.
     pub async fn order(&self, order: v1::FixOrder) {
         let received = Instant::now();
-        let blank = Outcome {
-            order_id: order.order_id,
-            plugin: order.plugin,
-            fix: order.fix,
-            result: String::new(),
-            reason: String::new(),
-            steps: Vec::new(),
-            started_unix_ms: unix_ms(),
-            duration_us: 0,
-        };
-        let refuse = |result: &str, reason: String| Outcome {
-            result: result.into(),
-            reason,
-            ..blank.clone()
-        };
+        let blank = Outcome::begun(order.order_id, order.plugin, order.fix);
+        let refuse = |result: &str, reason: String| blank.clone().ended(result, reason);
+        if let Some(why) = unusable(&blank) {
+            tracing::warn!("an order is passed over: {why}");
+            return;
+        }
         let slot = self.remediation.try_acquire();
         // Let go of before the match: a guard in its head would be held in its arms, which lock again.
         let known = locked(&self.orders).knows(&blank.order_id);
@@ -270,6 +284,12 @@ impl Agent {
             }
             Ok(Begin::Known(outcome)) => self.queue_outcome(&outcome),
             Ok(Begin::Running) => {}
+            Ok(Begin::Full) => {
+                let reason = format!(
+                    "{ORDERS_MAX} outcomes are still owed to the controller: see this node's disk"
+                );
+                self.queue_outcome(&refuse("busy", reason));
+            }
             Ok(Begin::Stale { seen }) => {
                 let reason = format!("the order's term {} is over: {seen} was seen", order.term);
                 self.queue_outcome(&refuse("stale-term", reason));
@@ -296,7 +316,7 @@ impl Agent {
         }
     }
 
-    async fn fix(&self, blank: Outcome, deadline: Instant) -> Outcome {
+    pub(crate) async fn fix(&self, blank: Outcome, deadline: Instant) -> Outcome {
         let start = Instant::now();
         let slot = self.plugins.get(&blank.plugin);
         let run = match &slot {
@@ -344,74 +364,40 @@ impl Agent {
         }
     }
 
-    /// While cut off: does the next delegated thing, if there is one.
-    pub async fn act_alone(&self) {
-        let now = Instant::now();
-        let wanted = {
-            let reports = self.reports();
-            let names =
-                |rung: &crate::autonomy::Rung| reports.names_remedy(&rung.plugin, &rung.fix, now);
-            self.autonomy().next(self.uptime(), names).cloned()
-        };
-        let (Ok(rung), Ok(_slot)) = (wanted, self.remediation.try_acquire()) else {
-            return;
-        };
-        let used = self.autonomy().used() + 1;
-        if let Err(error) = self.save_attempts(used) {
-            // Attempts that cannot be counted over a restart are not made.
-            tracing::warn!(
-                error = crate::config::chain(&error),
-                "not acting alone: the attempt cannot be recorded"
-            );
-            return;
-        }
-        self.autonomy().begin();
-        let why = format!(
-            "no controller for longer than delegated, and the plugin's own finding names {}",
-            rung.fix
-        );
-        tracing::warn!(
-            plugin = rung.plugin,
-            fix = rung.fix,
-            attempt = used,
-            "acting alone"
-        );
-        let blank = Outcome {
-            order_id: format!("autonomous-{}-{used}", self.boot_id),
-            plugin: rung.plugin,
-            fix: rung.fix,
-            result: String::new(),
-            reason: String::new(),
-            steps: Vec::new(),
-            started_unix_ms: unix_ms(),
-            duration_us: 0,
-        };
-        let outcome = self.fix(blank, Instant::now() + AUTONOMOUS_DEADLINE).await;
-        self.autonomy().end(self.uptime());
-        let appended = self.outbox().append(Kind::Durable, |sequence| {
-            let action = v1::AutonomousAction {
-                sequence,
-                outcome: Some(wire::outcome(&outcome, sequence)),
-                why,
-            };
-            wire::message(v1::agent_message::Kind::Autonomous(action)).encode_to_vec()
-        });
-        self.appended(appended);
-    }
-
-    /// Records how many attempts of our own this absence has seen.
-    pub fn save_attempts(&self, used: u32) -> Result<(), DiskError> {
-        disk::write_atomic(
-            &self.config.state_dir.join("autonomy"),
-            used.to_string().as_bytes(),
-        )
-    }
-
-    /// Forgets results of plugins that are gone, and wakes the schedule.
-    pub fn plugins_are(&self, names: &[&str]) {
+    /// A new set of plugins: the others go, with their results. Gives the number of this assignment.
+    pub fn assigned(&self, names: &[&str]) -> u64 {
+        let mut round = locked(&self.round);
+        *round += 1;
         self.plugins.retain(names);
         self.reports().retain(names);
         self.plugins_changed.notify_one();
+        *round
+    }
+
+    /// Whether that assignment is still the latest.
+    #[must_use]
+    pub fn is_assigned(&self, round: u64) -> bool {
+        *locked(&self.round) == round
+    }
+
+    /// Loads a plugin of an assignment, unless another came meanwhile; true if it is in its place.
+    pub fn install(&self, round: u64, spec: Spec, compiled: &[u8]) -> bool {
+        let latest = locked(&self.round);
+        let holds = *latest == round;
+        if holds {
+            self.plugins.install(spec, compiled);
+            self.plugins_changed.notify_one();
+        }
+        holds
+    }
+
+    /// Puts a plugin of an assignment that could not be had in its place, unless another assignment came meanwhile.
+    pub fn place(&self, round: u64, slot: Slot) {
+        let latest = locked(&self.round);
+        if *latest == round {
+            self.plugins.place(slot);
+            self.plugins_changed.notify_one();
+        }
     }
 
     /// Every plugin's latest fault or findings.
@@ -430,6 +416,22 @@ impl Agent {
     pub fn cache_dir(&self) -> std::path::PathBuf {
         cache_dir(&self.config.state_dir)
     }
+}
+
+/// Why an order cannot be kept on record, nor its outcome ever be told: nothing that the controller of this version sends.
+fn unusable(order: &Outcome) -> Option<String> {
+    let bounds = [
+        ("id", &order.order_id, ORDER_ID_BYTES_MAX),
+        ("plugin", &order.plugin, NAME_BYTES_MAX),
+        ("fix", &order.fix, NAME_BYTES_MAX),
+    ];
+    let (what, text, most) = bounds
+        .into_iter()
+        .find(|(_, text, most)| !(1..=*most).contains(&text.len()))?;
+    Some(format!(
+        "its {what} has {} bytes, and 1 to {most} are allowed",
+        text.len()
+    ))
 }
 
 /// Where compiled plugins are kept under `state_dir`.

@@ -8,6 +8,7 @@
 //! Left out: identities and encryption (later; listeners are loopback until then), and the process boundary round the plugins.
 
 pub mod agent;
+mod alone;
 pub mod autonomy;
 pub mod cap;
 pub mod compile;

@@ -36,6 +36,37 @@ pub struct Outcome {
     pub duration_us: u64,
 }
 
+impl Outcome {
+    /// Of something that begins now.
+    #[must_use]
+    pub fn begun(order_id: String, plugin: String, fix: String) -> Self {
+        Self {
+            order_id,
+            plugin,
+            fix,
+            result: String::new(),
+            reason: String::new(),
+            steps: Vec::new(),
+            started_unix_ms: crate::plugins::unix_ms(),
+            duration_us: 0,
+        }
+    }
+
+    /// The same, ended without anything done.
+    #[must_use]
+    pub fn ended(self, result: &str, reason: impl Into<String>) -> Self {
+        Self {
+            result: result.into(),
+            reason: reason.into(),
+            ..self
+        }
+    }
+}
+
+/// Why something that a gone process began has failed.
+pub(crate) const INTERRUPTED: &str =
+    "interrupted: the agent ended while it acted; nobody knows how far it got";
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Entry {
     outcome: Outcome,
@@ -64,6 +95,8 @@ pub enum Begin {
         /// The newer leader's term.
         seen: u64,
     },
+    /// The record has no room: every order in it is still owed.
+    Full,
 }
 
 /// The record of orders.
@@ -92,8 +125,7 @@ impl Orders {
         for entry in file.orders.iter_mut().filter(|entry| !entry.done) {
             entry.done = true;
             entry.outcome.result = "failed".into();
-            entry.outcome.reason =
-                "interrupted: the agent ended while it acted; nobody knows how far it got".into();
+            entry.outcome.reason = INTERRUPTED.into();
         }
         let orders = Self {
             path: path.to_owned(),
@@ -103,12 +135,21 @@ impl Orders {
         Ok(orders)
     }
 
-    /// Takes note of a leader's term; `Err` gives the higher one that was seen.
+    /// Takes note of a leader's term, on disk too; `Err` gives the higher one that was seen.
     pub fn see_term(&mut self, term: u64) -> Result<(), u64> {
         if term < self.file.term {
             return Err(self.file.term);
         }
-        self.file.term = term;
+        if term > self.file.term {
+            self.file.term = term;
+            if let Err(error) = self.save() {
+                // It still holds for this process; the next order that is begun writes it again.
+                tracing::warn!(
+                    error = crate::config::chain(&error),
+                    "a new leader's term is not on record"
+                );
+            }
+        }
         Ok(())
     }
 
@@ -145,7 +186,8 @@ impl Orders {
                 .iter()
                 .position(|entry| entry.done && entry.queued)
             else {
-                break;
+                // Every one of them is owed to the controller: what is owed is never forgotten for something new.
+                return Ok(Begin::Full);
             };
             self.file.orders.remove(oldest);
         }
@@ -278,6 +320,31 @@ mod tests {
             Begin::Stale { seen: 7 }
         );
         assert_eq!(orders.begin(7, blank("b")).expect("begin"), Begin::Run);
+    }
+
+    #[test]
+    fn a_term_seen_without_an_order_is_remembered_over_a_restart() {
+        let root = tempfile::tempdir().expect("temporary directory");
+        let path = root.path().join("orders.json");
+        assert_eq!(Orders::open(&path).expect("open").see_term(7), Ok(()));
+        assert_eq!(Orders::open(&path).expect("open").see_term(6), Err(7));
+    }
+
+    #[test]
+    fn a_record_full_of_what_is_owed_takes_no_new_order() {
+        let root = tempfile::tempdir().expect("temporary directory");
+        let mut orders = Orders::open(&root.path().join("orders.json")).expect("open");
+        orders.file.orders = (0..ORDERS_MAX)
+            .map(|n| Entry {
+                outcome: done(&n.to_string()),
+                done: true,
+                queued: false,
+            })
+            .collect();
+        assert_eq!(orders.begin(1, blank("new")).expect("begin"), Begin::Full);
+        assert_eq!(orders.file.orders.len(), ORDERS_MAX);
+        orders.queued("0").expect("queued");
+        assert_eq!(orders.begin(1, blank("new")).expect("begin"), Begin::Run);
     }
 
     #[test]

@@ -69,6 +69,24 @@ pub struct CheckRun {
     pub outcome: Result<Vec<Finding>, PluginFault>,
 }
 
+impl CheckRun {
+    /// The same run, its answer larger than a message may be.
+    #[must_use]
+    pub fn too_large(&self, bytes: usize) -> Self {
+        let message = format!(
+            "its findings take {bytes} bytes, and a message has at most {}: let it report less",
+            iaso_proto::MAX_MESSAGE_BYTES
+        );
+        Self {
+            outcome: Err(PluginFault {
+                class: FaultClass::BadOutput,
+                message,
+            }),
+            ..self.clone()
+        }
+    }
+}
+
 /// Why a fix came to nothing, or what it came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FixRun {
@@ -167,11 +185,21 @@ impl Slot {
             return FixRun::new("expired", "the deadline passed before the plugin was free");
         };
         let left = || {
-            RunLimits::with_timeout(deadline.saturating_duration_since(tokio::time::Instant::now()))
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            (!left.is_zero()).then(|| RunLimits::with_timeout(left))
         };
-        let plan = plugin.plan(name, &self.spec.config, &left()).await;
+        let Some(limits) = left() else {
+            return FixRun::new("expired", "the deadline passed before anything was done");
+        };
+        let plan = plugin.plan(name, &self.spec.config, &limits).await;
         self.write_log(&plan);
         match plan.outcome {
+            Err(fault) if fault.class == FaultClass::Deadline && left().is_none() => {
+                return FixRun::new(
+                    "expired",
+                    "the deadline passed while the fix was planned, nothing was done",
+                );
+            }
             Err(fault) => {
                 return FixRun::new(
                     "failed",
@@ -194,7 +222,13 @@ impl Slot {
             }
             Ok(_) => {}
         }
-        let applied = plugin.apply(name, &self.spec.config, &left()).await;
+        let Some(limits) = left() else {
+            return FixRun::new(
+                "expired",
+                "the deadline passed while the fix was planned, nothing was done",
+            );
+        };
+        let applied = plugin.apply(name, &self.spec.config, &limits).await;
         self.write_log(&applied);
         match applied.outcome {
             Err(fault) => FixRun::new(

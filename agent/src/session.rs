@@ -35,6 +35,8 @@ pub type Client = v1::agent_service_client::AgentServiceClient<Channel>;
 const HEARTBEAT_FIRST: Duration = Duration::from_secs(2);
 /// Messages on their way to the socket.
 const QUEUE: usize = 64;
+/// Of these, kept free of the outbox: a heartbeat and the probes' answers must not wait behind hours of reports.
+const QUEUE_RESERVED: usize = 8;
 /// Probe rounds at once; more are dropped, and the controller asks again.
 const ROUNDS_MAX: usize = 4;
 /// Orders at once: all but one are answered `busy`.
@@ -113,7 +115,7 @@ impl Session {
         let mut beat = tokio::time::interval(self.heartbeat);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
-            sent = self.pump(&up, sent)?;
+            let has_more = self.pump(&up, &mut sent)?;
             tokio::select! {
                 message = down.message() => {
                     let Some(message) = message.map_err(SessionError::Refused)? else { return Err(SessionError::Ended) };
@@ -125,6 +127,7 @@ impl Session {
                 }
                 _ = beat.tick() => self.beat(&up)?,
                 () = self.agent.outbox_grew.notified() => {}
+                room = up.reserve_many(QUEUE_RESERVED + 1), if has_more => drop(room.map_err(|_| SessionError::Ended)?),
             }
         }
     }
@@ -201,30 +204,32 @@ impl Session {
         }
     }
 
-    /// Sends what the outbox holds above `sent`, as far as the queue has room; gives the last sequence sent.
+    /// Sends what the outbox holds above `sent`, as far as the queue has room; true if there is more.
     fn pump(
         &self,
         up: &mpsc::Sender<v1::AgentMessage>,
-        mut sent: u64,
-    ) -> Result<u64, SessionError> {
+        sent: &mut u64,
+    ) -> Result<bool, SessionError> {
         let outbox = self.agent.outbox();
-        for record in outbox.after(sent, QUEUE) {
+        for record in outbox.after(*sent, usize::MAX) {
+            if up.capacity() <= QUEUE_RESERVED {
+                return Ok(true);
+            }
             let Ok(message) = v1::AgentMessage::decode(record.payload.as_slice()) else {
                 tracing::warn!(
                     sequence = record.sequence,
                     "an entry of the outbox cannot be read and is passed over"
                 );
-                sent = record.sequence;
+                *sent = record.sequence;
                 continue;
             };
             match up.try_send(message) {
-                Ok(()) => sent = record.sequence,
-                // The next heartbeat tries again.
-                Err(mpsc::error::TrySendError::Full(_)) => break,
+                Ok(()) => *sent = record.sequence,
+                Err(mpsc::error::TrySendError::Full(_)) => return Ok(true),
                 Err(mpsc::error::TrySendError::Closed(_)) => return Err(SessionError::Ended),
             }
         }
-        Ok(sent)
+        Ok(false)
     }
 
     fn beat(&self, up: &mpsc::Sender<v1::AgentMessage>) -> Result<(), SessionError> {
@@ -234,7 +239,7 @@ impl Session {
             dropped: self.agent.outbox().dropped(),
             self_health: self.agent.self_health(),
         };
-        // A queue that stays full for a whole heartbeat is a connection that takes nothing any more.
+        // The outbox leaves room: a queue that is full is a connection that takes nothing any more.
         up.try_send(wire::message(v1::agent_message::Kind::Heartbeat(heartbeat)))
             .map_err(|_| SessionError::Stuck)
     }

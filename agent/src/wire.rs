@@ -13,6 +13,12 @@ use crate::{
 
 /// Most plugins of one assignment.
 const PLUGINS_MAX: usize = 64;
+/// Most fixes that are delegated.
+const RUNGS_MAX: usize = 16;
+/// Most acts in one absence, whatever the controller says.
+const ATTEMPTS_MAX: u32 = 10;
+/// Longest period of a delegation: a day.
+const SECS_MAX: u64 = 86_400;
 
 /// Wraps one kind of message.
 #[must_use]
@@ -107,9 +113,9 @@ pub fn outcome(outcome: &Outcome, sequence: u64) -> v1::FixOutcome {
 
 /// One assigned plugin; `Err` says what is wrong with the assignment.
 pub fn spec(assigned: &v1::PluginAssignment) -> Result<Spec, String> {
-    if !crate::config::is_plugin_name(&assigned.name) {
+    let Some(bare) = bare(assigned) else {
         return Err(format!("`{}` is not a plugin's name", cut(&assigned.name)));
-    }
+    };
     let compiled = assigned
         .compiled_digest
         .parse()
@@ -118,20 +124,31 @@ pub fn spec(assigned: &v1::PluginAssignment) -> Result<Spec, String> {
         "" => iaso_grants::Grants::default(),
         text => serde_json::from_str(text).map_err(|error| format!("grants: {error}"))?,
     };
-    let bounded = |ms: u64, least: u64, most: u64| Duration::from_millis(ms.clamp(least, most));
     Ok(Spec {
-        name: assigned.name.clone(),
-        version: assigned.version.clone(),
-        digest: assigned.digest.clone(),
         compiled: Some(compiled),
-        interval: bounded(assigned.interval_ms, 100, 86_400_000),
-        timeout: bounded(assigned.timeout_ms, 10, 600_000),
         config: assigned
             .config
             .iter()
             .map(|pair| (pair.key.clone(), pair.value.clone()))
             .collect(),
         grants,
+        ..bare
+    })
+}
+
+/// An assigned plugin without anything that it could run with; `None` if it cannot even be named.
+#[must_use]
+pub fn bare(assigned: &v1::PluginAssignment) -> Option<Spec> {
+    let bounded = |ms: u64, least: u64, most: u64| Duration::from_millis(ms.clamp(least, most));
+    crate::config::is_plugin_name(&assigned.name).then(|| Spec {
+        name: assigned.name.clone(),
+        version: assigned.version.clone(),
+        digest: assigned.digest.clone(),
+        compiled: None,
+        interval: bounded(assigned.interval_ms, 100, 86_400_000),
+        timeout: bounded(assigned.timeout_ms, 10, 600_000),
+        config: Vec::new(),
+        grants: iaso_grants::Grants::default(),
     })
 }
 
@@ -146,14 +163,20 @@ pub fn delegation(delegation: Option<&v1::Delegation>) -> Delegation {
     let Some(delegation) = delegation else {
         return Delegation::default();
     };
+    let rungs = delegation.rungs.iter().take(RUNGS_MAX);
     Delegation {
         after: (delegation.after_ms > 0).then(|| Duration::from_millis(delegation.after_ms)),
-        rungs: delegation
-            .rungs
+        rungs: rungs.filter_map(|text| Rung::parse(text)).collect(),
+        attempts: delegation.attempts.min(ATTEMPTS_MAX),
+        confirm_secs: delegation.confirm_secs.min(SECS_MAX),
+        fix_wait_secs: delegation.fix_wait_secs.clamp(1, SECS_MAX),
+        verify_secs: delegation.verify_secs.min(SECS_MAX),
+        act_on: delegation
+            .act_on
             .iter()
-            .filter_map(|text| Rung::parse(text))
+            .take(MAX_FINDINGS)
+            .map(|code| cut(code))
             .collect(),
-        attempts: delegation.attempts,
     }
 }
 

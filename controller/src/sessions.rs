@@ -125,6 +125,7 @@ pub struct Sessions {
     inner: Mutex<Inner>,
     silent_max: Duration,
     changes: watch::Sender<u64>,
+    assignments: watch::Sender<u64>,
 }
 
 impl Sessions {
@@ -135,6 +136,7 @@ impl Sessions {
             inner: Mutex::default(),
             silent_max,
             changes: watch::Sender::new(0),
+            assignments: watch::Sender::new(0),
         }
     }
 
@@ -252,6 +254,17 @@ impl Sessions {
     #[must_use]
     pub fn probe_address(&self, node: &NodeName) -> Option<SocketAddr> {
         self.lock().probe_addresses.get(node).copied()
+    }
+
+    /// A person decided something that agents must know before they are next cut off: every session sends its assignment anew.
+    pub fn assign_anew(&self) {
+        self.assignments.send_modify(|count| *count += 1);
+    }
+
+    /// Changes whenever assignments are to be sent anew.
+    #[must_use]
+    pub fn assignments(&self) -> watch::Receiver<u64> {
+        self.assignments.subscribe()
     }
 
     /// Changes whenever a session begins or ends.

@@ -4,14 +4,12 @@
 
 mod common;
 
-use common::{OK_EMPTY, checker, compile, compile_with, encode, grants, host, load, module};
+use common::{
+    OK_EMPTY, PING, USE_PING, checker, compile, compile_with, encode, grants, host, load, module,
+};
 use iaso_grants::Grants;
 use iaso_host::{Digest, FaultClass};
 use wit_parser::Resolve;
-
-const PING: &str =
-    r#"(import "iaso:plugin/net@0.1.0" "ping" (func $ping (param i32 i32 i32 i32 i32 i32 i32)))"#;
-const USE_PING: &str = "(call $ping (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 128)) (i32.const 16)";
 
 fn class_of_bytes(bytes: &[u8]) -> FaultClass {
     let loaded = host().load("p", bytes, &Digest::of(bytes), &Grants::default());

@@ -2,7 +2,7 @@
 //!
 //! **Invariants**
 //! - Only bytes with the assigned digest are loaded, from the cache or from the controller.
-//! - What runs goes on until its successor is there.
+//! - What runs goes on until its successor is there; of two assignments the later one holds, however long the earlier one's fetches take.
 //! - The last assignment is on disk: an agent that starts while cut off looks, and may act as delegated, all the same.
 
 use std::{
@@ -26,7 +26,10 @@ use crate::{
 const FILE: &str = "assignment";
 const FILE_BYTES_MAX: u64 = 4 << 20;
 const FETCH_TIMEOUT: Duration = Duration::from_mins(1);
+/// After so many failures in a row the plugin is reported as broken; it is still asked for.
 const FETCH_RETRIES: u32 = 5;
+const FETCH_WAIT_FIRST: Duration = Duration::from_millis(500);
+const FETCH_WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// Where plugins come from.
 #[derive(Clone)]
@@ -63,12 +66,7 @@ pub fn restore(agent: &Arc<Agent>) -> Result<(), DiskError> {
         tracing::warn!("the last assignment cannot be read; waiting for the controller");
         return Ok(());
     };
-    let used = agent.autonomy().used();
-    *agent.autonomy() = crate::autonomy::Autonomy::new(
-        agent.uptime(),
-        wire::delegation(assignment.delegation.as_ref()),
-        used,
-    );
+    agent.restore_delegation(wire::delegation(assignment.delegation.as_ref()));
     accept(agent, &assignment, None);
     Ok(())
 }
@@ -76,10 +74,8 @@ pub fn restore(agent: &Arc<Agent>) -> Result<(), DiskError> {
 /// Takes up an assignment. Fetching goes on in the background.
 pub fn accept(agent: &Arc<Agent>, assignment: &v1::Assignment, source: Option<&Source>) {
     if source.is_some() {
-        agent
-            .autonomy()
-            .connected(wire::delegation(assignment.delegation.as_ref()));
-        let kept = agent.save_attempts(0).and_then(|()| {
+        let delegation = wire::delegation(assignment.delegation.as_ref());
+        let kept = agent.present(delegation).and_then(|()| {
             disk::write_atomic(
                 &agent.config.state_dir.join(FILE),
                 &assignment.encode_to_vec(),
@@ -101,7 +97,7 @@ pub fn accept(agent: &Arc<Agent>, assignment: &v1::Assignment, source: Option<&S
     let names: Vec<&str> = wire::plugins(assignment)
         .map(|plugin| plugin.name.as_str())
         .collect();
-    agent.plugins_are(&names);
+    let round = agent.assigned(&names);
     for assigned in wire::plugins(assignment) {
         match wire::spec(assigned) {
             Ok(spec)
@@ -113,43 +109,64 @@ pub fn accept(agent: &Arc<Agent>, assignment: &v1::Assignment, source: Option<&S
                 Arc::clone(agent),
                 spec,
                 source.cloned(),
+                round,
             ))),
-            Err(why) => tracing::warn!(
-                plugin = assigned.name,
-                "an assigned plugin is passed over: {why}"
-            ),
+            Err(why) => {
+                tracing::warn!(
+                    plugin = assigned.name,
+                    "an assigned plugin is refused: {why}"
+                );
+                let message = format!("its assignment cannot be used: {why}");
+                if let Some(spec) = wire::bare(assigned) {
+                    // What ran before goes too: nobody can say any more what it may do.
+                    agent.place(
+                        round,
+                        Slot::broken(spec, refused(FaultClass::Refused, message)),
+                    );
+                }
+            }
         }
     }
 }
 
-async fn install(agent: Arc<Agent>, spec: Spec, source: Option<Source>) {
-    let mut wait = Duration::from_millis(500);
-    for attempt in 1..=FETCH_RETRIES {
+fn refused(class: FaultClass, message: String) -> PluginFault {
+    PluginFault { class, message }
+}
+
+/// Goes on until the plugin is there, or another assignment came.
+async fn install(agent: Arc<Agent>, spec: Spec, source: Option<Source>, round: u64) {
+    let mut wait = FETCH_WAIT_FIRST;
+    for attempt in 1_u32.. {
         match obtain(&agent, &spec, source.as_ref()).await {
             Ok(bytes) => {
-                tracing::info!(plugin = %spec.name, version = %spec.version, "plugin loaded");
-                agent.plugins.install(spec, &bytes);
-                agent.plugins_changed.notify_one();
-                return;
-            }
-            Err(error) if attempt == FETCH_RETRIES || source.is_none() => {
-                let fault = PluginFault {
-                    class: FaultClass::HostError,
-                    message: crate::config::chain(&error),
-                };
-                // What already runs under that name is better than nothing.
-                if agent.plugins.get(&spec.name).is_none() {
-                    agent.plugins.place(Slot::broken(spec, fault));
-                    agent.plugins_changed.notify_one();
+                if agent.install(round, spec.clone(), &bytes) {
+                    tracing::info!(plugin = %spec.name, version = %spec.version, "plugin loaded");
                 }
                 return;
             }
             Err(error) => {
-                tracing::info!(plugin = %spec.name, error = crate::config::chain(&error), "plugin not fetched, trying again");
+                let why = crate::config::chain(&error);
+                let is_last = source.is_none();
+                if is_last || attempt == FETCH_RETRIES {
+                    tracing::warn!(plugin = %spec.name, error = why, "plugin not fetched");
+                    // What already runs under that name is better than nothing.
+                    if agent.plugins.get(&spec.name).is_none() {
+                        let fault = refused(FaultClass::HostError, why);
+                        agent.place(round, Slot::broken(spec.clone(), fault));
+                    }
+                } else {
+                    tracing::info!(plugin = %spec.name, error = why, "plugin not fetched, trying again");
+                }
+                if is_last {
+                    return;
+                }
             }
         }
         tokio::time::sleep(wait).await;
-        wait *= 2;
+        if !agent.is_assigned(round) {
+            return;
+        }
+        wait = (wait * 2).min(FETCH_WAIT_MAX);
     }
 }
 

@@ -232,7 +232,8 @@ impl Session<'_> {
             host_boot_unix_ms: u64::try_from(hello.host_boot_unix_ms).unwrap_or(0),
         };
         self.shared.handle.tell(vec![connected]).await;
-        self.send(self.assignment()).await?;
+        let mut anew = self.shared.sessions.assignments();
+        self.send(self.assignment().await?).await?;
         let compiled = self.compile_in_background();
         let mut pace = Pace::new();
         let silent_max = self.shared.config.heartbeat_timeout();
@@ -244,7 +245,8 @@ impl Session<'_> {
                 () = claim.replaced.cancelled() => {
                     return Err(Status::aborted("a newer session of this node took the place of this one"));
                 }
-                () = compiled.notified() => self.send(self.assignment()).await?,
+                () = compiled.notified() => self.send(self.assignment().await?).await?,
+                Ok(()) = anew.changed() => self.send(self.assignment().await?).await?,
                 Some(order) = claim.orders.recv() => self.send(convert::order(order)).await?,
                 message = tokio::time::timeout(silent_max, inbound.message()) => match message {
                     Err(_) => {
@@ -404,8 +406,15 @@ impl Session<'_> {
         }
     }
 
-    fn assignment(&self) -> v1::ControllerMessage {
+    async fn assignment(&self) -> Result<v1::ControllerMessage, Status> {
         let config = &self.shared.config;
+        let node = self.peer.node.clone();
+        let held = self
+            .shared
+            .handle
+            .ask(move |view| convert::Held::of(view.ledger, &node))
+            .await
+            .map_err(|gone| Status::unavailable(gone.to_string()))?;
         let ready = self.shared.plugins.ready(self.peer.role, &self.peer.engine);
         let peers = config
             .nodes
@@ -418,8 +427,7 @@ impl Session<'_> {
                 .iter()
                 .map(|(plugin, compiled)| convert::assignment(plugin, compiled))
                 .collect(),
-            // A cut-off agent decides nothing alone until delegation is configurable.
-            delegation: Some(v1::Delegation::default()),
+            delegation: Some(convert::delegation(config, &held)),
             term: self.shared.term,
             peers: peers
                 .map(|node| v1::KeyValue {
@@ -428,9 +436,9 @@ impl Session<'_> {
                 })
                 .collect(),
         };
-        v1::ControllerMessage {
+        Ok(v1::ControllerMessage {
             kind: Some(controller_message::Kind::Assignment(assignment)),
-        }
+        })
     }
 
     /// Compiles what this agent's engine still lacks; when there is more than before, the agent gets a new assignment.

@@ -1,11 +1,14 @@
 //! From the agents' protobuf to the engine's words, with bounds; and orders the other way.
 
+use crate::config::Config;
 use crate::plugins::{Compiled, Plugin};
 use crate::sessions::Order;
 use crate::text::bounded;
 use iaso_engine::effect::{Outcome, Yield};
 use iaso_engine::fact::{Finding, Observation, PluginFault, ProbeOutcome, ProbeResult, Severity};
 use iaso_engine::id::NodeName;
+use iaso_engine::ledger::Ledger;
+use iaso_engine::record::Rung;
 use iaso_proto::v1;
 use iaso_proto::{MAX_FINDINGS, MAX_TEXT_BYTES};
 use std::collections::BTreeMap;
@@ -201,6 +204,60 @@ pub(super) fn order(from: Order) -> v1::ControllerMessage {
         }),
     };
     v1::ControllerMessage { kind: Some(kind) }
+}
+
+/// What a person has said about a node, and an agent that is cut off must keep to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Everything is held.
+    all: bool,
+    /// Fixes that were denied in the open incident, `plugin/fix`.
+    denied: Vec<String>,
+}
+
+impl Held {
+    pub(super) fn of(ledger: &Ledger, node: &NodeName) -> Self {
+        let denied = ledger.open_incident(node).map(|incident| {
+            let said_no = |rung: &Rung| incident.decision(rung) == Some(false);
+            let denied = incident
+                .decisions
+                .iter()
+                .filter(|(_, rung, _)| said_no(rung));
+            denied
+                .filter_map(|(_, rung, _)| match rung {
+                    Rung::Fix(fix) => Some(fix.clone()),
+                    Rung::Start | Rung::Reboot | Rung::Recreate | Rung::Page => None,
+                })
+                .collect()
+        });
+        Self {
+            all: ledger.pause_reason(node).is_some(),
+            denied: denied.unwrap_or_default(),
+        }
+    }
+}
+
+/// What an agent may do while it is cut off, and how the engine that it then runs is to be set.
+pub(super) fn delegation(config: &Config, held: &Held) -> v1::Delegation {
+    let (delegation, policy) = (&config.delegation, &config.policy);
+    if !config.delegates() || held.all {
+        return v1::Delegation::default();
+    }
+    let denied = |fix: &&String| held.denied.contains(fix);
+    v1::Delegation {
+        after_ms: delegation.cut_off_after_secs.saturating_mul(1_000),
+        rungs: delegation
+            .fixes
+            .iter()
+            .filter(|fix| !denied(fix))
+            .cloned()
+            .collect(),
+        attempts: delegation.attempts,
+        confirm_secs: policy.confirm_secs,
+        fix_wait_secs: policy.fix_wait_secs,
+        verify_secs: policy.verify_secs,
+        act_on: policy.act_on.clone(),
+    }
 }
 
 /// A compiled plugin as the agent reads it.

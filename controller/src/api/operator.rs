@@ -106,6 +106,7 @@ impl Operators {
             .change(change)
             .await
             .map_err(|error| refused(&error))?;
+        self.shared.sessions.assign_anew();
         let rung = rung.await.map(|rung| rung.to_string()).unwrap_or_default();
         let word = if yes { "approved" } else { "denied" };
         Ok(Response::new(v1::DecisionResponse {
@@ -143,6 +144,7 @@ impl Operators {
             .change(change)
             .await
             .map_err(|error| refused(&error))?;
+        self.shared.sessions.assign_anew();
         let message = if hold {
             format!("paused {whose}: nothing disruptive is begun there; what runs already runs on")
         } else {

@@ -1,6 +1,7 @@
 //! What a configuration must be beyond its types. Each refusal says what to do.
 
 use super::{Config, NodeConfig, PluginConfig};
+use iaso_engine::policy::Mode;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
@@ -10,6 +11,10 @@ const NODES_MAX: usize = 10_000;
 const PLUGINS_MAX: usize = 64;
 /// Most probe ports of one node.
 const PORTS_MAX: usize = 16;
+/// Most fixes that are delegated.
+const FIXES_MAX: usize = 16;
+/// Most acts of a cut-off agent in one absence.
+const ATTEMPTS_MAX: u64 = 10;
 /// Longest period that makes sense anywhere: a day.
 const SECS_MAX: u64 = 86_400;
 
@@ -73,8 +78,50 @@ pub(super) fn check(config: &Config, insecure: bool) -> Result<(), String> {
     within("probe.observers", u64::from(config.probe.observers), 0, 64)?;
     ports("probe.tcp_ports", &config.probe.tcp_ports)?;
     within("page.timeout_secs", config.page.timeout_secs, 1, 600)?;
+    delegation(config)?;
     nodes(config)?;
     plugins(&config.plugins)
+}
+
+fn delegation(config: &Config) -> Result<(), String> {
+    let delegation = &config.delegation;
+    within(
+        "delegation.cut_off_after_secs",
+        delegation.cut_off_after_secs,
+        1,
+        SECS_MAX,
+    )?;
+    within(
+        "delegation.attempts",
+        delegation.attempts.into(),
+        1,
+        ATTEMPTS_MAX,
+    )?;
+    if delegation.fixes.is_empty() || delegation.fixes.len() > FIXES_MAX {
+        return Err(format!(
+            "delegation.fixes names {} fixes: name 1 to {FIXES_MAX}, or set delegation.enabled = false",
+            delegation.fixes.len()
+        ));
+    }
+    for fix in &delegation.fixes {
+        let is_word = |text: &str| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            (1..=128).contains(&text.len()) && text.chars().all(plain)
+        };
+        let named = fix.split_once('/');
+        if !named.is_some_and(|(plugin, fix)| is_word(plugin) && is_word(fix)) {
+            return Err(format!(
+                "delegation.fixes names {fix:?}: write PLUGIN/FIX, such as \"k3s-agent/restart\""
+            ));
+        }
+    }
+    if delegation.enabled == Some(true) && config.policy.fix != Mode::Auto {
+        return Err(
+            "delegation.enabled = true and policy.fix is not \"auto\": a cut-off agent cannot ask anybody; set policy.fix = \"auto\", or delegation.enabled = false"
+                .into(),
+        );
+    }
+    Ok(())
 }
 
 fn listener(key: &str, address: SocketAddr, insecure: bool) -> Result<(), String> {

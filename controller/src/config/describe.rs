@@ -63,7 +63,22 @@ fn write_all(out: &mut String, config: &Config) -> std::fmt::Result {
         mode(policy.reboot),
         mode(policy.recreate)
     )?;
+    delegation(out, config)?;
     nodes_and_plugins(out, config)
+}
+
+fn delegation(out: &mut String, config: &Config) -> std::fmt::Result {
+    let delegation = &config.delegation;
+    if !config.delegates() {
+        return writeln!(out, "an agent that is cut off does nothing by itself");
+    }
+    writeln!(
+        out,
+        "an agent cut off for more than {} s may by itself do {}, at most {} times",
+        delegation.cut_off_after_secs,
+        delegation.fixes.join(", "),
+        delegation.attempts
+    )
 }
 
 fn nodes_and_plugins(out: &mut String, config: &Config) -> std::fmt::Result {

@@ -7,7 +7,7 @@ pub use describe::describe;
 
 use iaso_engine::fact::{Inventory, NodeSpec, Role};
 use iaso_engine::id::{MachineId, NodeName};
-use iaso_engine::policy::Policy;
+use iaso_engine::policy::{Mode, Policy};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -89,6 +89,9 @@ pub struct Config {
     /// What Iaso may do.
     #[serde(default)]
     pub policy: Policy,
+    /// What an agent may do by itself while it is cut off.
+    #[serde(default)]
+    pub delegation: DelegationConfig,
     /// The nodes.
     #[serde(default)]
     pub nodes: Vec<NodeConfig>,
@@ -226,6 +229,31 @@ impl Default for PageConfig {
         Self {
             command: Vec::new(),
             timeout_secs: 20,
+        }
+    }
+}
+
+/// `[delegation]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DelegationConfig {
+    /// Whether an agent that is cut off may act by itself; absent: if `policy.fix` is `auto`.
+    pub enabled: Option<bool>,
+    /// Cut off for longer than this.
+    pub cut_off_after_secs: u64,
+    /// Most acts until the controller is back.
+    pub attempts: u32,
+    /// What it may do, `plugin/fix` each.
+    pub fixes: Vec<String>,
+}
+
+impl Default for DelegationConfig {
+    fn default() -> Self {
+        Self {
+            enabled: None,
+            cut_off_after_secs: 300,
+            attempts: 2,
+            fixes: vec!["k3s-agent/restart".into()],
         }
     }
 }
@@ -379,6 +407,14 @@ impl Config {
         node.probe_ports
             .clone()
             .unwrap_or_else(|| self.probe.tcp_ports.clone())
+    }
+
+    /// Whether an agent that is cut off may act by itself. What needs a person's yes is not delegated.
+    #[must_use]
+    pub fn delegates(&self) -> bool {
+        self.delegation
+            .enabled
+            .unwrap_or(self.policy.fix == Mode::Auto)
     }
 
     /// How long an agent may be silent before its session is closed.

@@ -26,6 +26,7 @@ fn a_small_configuration_has_defaults_and_paths_of_its_own_directory() {
     no provider: every ladder ends at a page
     no [rejoin]: nothing can be recreated
     modes: fix auto, start approve, reboot approve, recreate approve
+    an agent cut off for more than 300 s may by itself do k3s-agent/restart, at most 2 times
     1 nodes
       styx (worker) at 10.0.0.7, provider none, probed on 22, 10250
     0 plugins
@@ -57,6 +58,11 @@ fn what_cannot_be_meant_is_refused_in_words() {
         ),
         ("data_dir = \"d\"\nheartbeat_secs = 0\n".to_owned(), "1 to 300"),
         ("data_dir = \"d\"\nlisten = \"127.0.0.1:9465\"\n".to_owned(), "different ports"),
+        ("data_dir = \"d\"\n[delegation]\nattempts = 0\n".to_owned(), "delegation.attempts = 0"),
+        ("data_dir = \"d\"\n[delegation]\nfixes = [\"restart\"]\n".to_owned(), "PLUGIN/FIX"),
+        ("data_dir = \"d\"\n[delegation]\nfixes = []\n".to_owned(), "delegation.enabled = false"),
+        ("data_dir = \"d\"\n[delegation]\nafter = 3\n".to_owned(), "cut_off_after_secs"),
+        ("data_dir = \"d\"\n[delegation]\nenabled = true\n[policy]\nfix = \"approve\"\n".to_owned(), "cannot ask anybody"),
         ("listen = \"nowhere\"\ndata_dir = \"d\"\n".to_owned(), "line 1"),
     ];
     for (text, expected) in cases {
@@ -66,6 +72,18 @@ fn what_cannot_be_meant_is_refused_in_words() {
             "{error:?} does not say {expected:?}"
         );
     }
+}
+
+#[test]
+fn what_needs_a_persons_yes_is_not_delegated() {
+    let delegates = |more: &str| {
+        parse(&format!("data_dir = \"d\"\n{more}"))
+            .unwrap()
+            .delegates()
+    };
+    assert!(delegates(""));
+    assert!(!delegates("[policy]\nfix = \"approve\"\n"));
+    assert!(!delegates("[delegation]\nenabled = false\n"));
 }
 
 #[test]
