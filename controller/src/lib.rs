@@ -16,6 +16,7 @@ pub mod driver;
 pub mod plugins;
 pub mod probe;
 pub mod provider;
+pub mod recorder;
 pub mod rejoin;
 pub mod run;
 pub mod sessions;

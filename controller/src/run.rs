@@ -8,6 +8,7 @@ use crate::driver::{Driver, Handle, Hands, Parts};
 use crate::plugins::{self, Plugins};
 use crate::probe::Rounds;
 use crate::provider::Machines;
+use crate::recorder::Recorder;
 use crate::rejoin::Rejoin;
 use crate::sessions::Sessions;
 use crate::status::{self, Metrics};
@@ -171,18 +172,14 @@ pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> 
     let listener = listen("listen", config.listen).await?;
     let status_listener = listen("status_listen", config.status_listen).await?;
     let (address, status_address) = (listener.local_addr()?, status_listener.local_addr()?);
-    let compiler = plugins::find_compiler(config.compiler.as_deref());
-    let plugins = Arc::new(Plugins::read(
-        &config.plugins,
-        &config.data_dir,
-        compiler.clone(),
-    )?);
+    let (plugins, compiler) = read_plugins(&config)?;
     let clock = Clock::start(opened.last_at);
     let sessions = Arc::new(Sessions::new(config.heartbeat_timeout()));
     let rounds = Arc::new(Rounds::new(&config, Arc::clone(&sessions)));
     let machines = Arc::new(Machines::new(&config, "hostinger", &outside.provider)?);
     let (metrics, stop) = (Metrics::default(), CancellationToken::new());
     let term = opened.ledger.term + 1;
+    let (recorder, archive) = Recorder::start(&config, &opened.ledger, metrics.clone());
     let hands = hands(&config, &outside, &keys, &sessions, &machines);
     let (driver, handle) = Driver::new(Parts {
         store: Arc::clone(&opened.store),
@@ -194,6 +191,7 @@ pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> 
         hands,
         rounds: Arc::clone(&rounds),
         metrics: metrics.clone(),
+        recorder,
         stop: stop.clone(),
     });
     let driver = spawn_driver(driver);
@@ -202,6 +200,7 @@ pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> 
         config: Arc::clone(&config),
         handle: handle.clone(),
         store: opened.store,
+        archive,
         sessions,
         rounds: Arc::clone(&rounds),
         plugins: Arc::clone(&plugins),
@@ -234,6 +233,12 @@ pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> 
         tasks,
         driver,
     })
+}
+
+fn read_plugins(config: &Config) -> anyhow::Result<(Arc<Plugins>, PathBuf)> {
+    let compiler = plugins::find_compiler(config.compiler.as_deref());
+    let plugins = Plugins::read(&config.plugins, &config.data_dir, compiler.clone())?;
+    Ok((Arc::new(plugins), compiler))
 }
 
 fn spawn_driver(driver: Driver) -> JoinHandle<()> {
@@ -383,7 +388,7 @@ async fn watch_secrets(secrets: Arc<dyn SecretStore>, handle: Handle, stop: Canc
 }
 
 /// Compiles for the compiler's own engine before the first agent asks: they are most often of the same version.
-async fn compile_ahead(plugins: Arc<Plugins>, compiler: std::path::PathBuf, handle: Handle) {
+async fn compile_ahead(plugins: Arc<Plugins>, compiler: PathBuf, handle: Handle) {
     let Some(engine) = plugins::own_engine(&compiler).await else {
         tracing::info!(compiler = %compiler.display(), "the compiler does not say its engine: plugins are compiled when agents come");
         return;

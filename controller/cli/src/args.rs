@@ -154,6 +154,8 @@ pub(crate) enum Command {
         #[arg(value_parser = name)]
         node: String,
     },
+    /// An incident's decisions again, by the engine in this command, against what was journaled (1 when they differ or are incomplete)
+    Replay(ReplayArgs),
     /// A completion script for a shell, on standard output
     Completions {
         /// Which shell
@@ -170,6 +172,20 @@ pub(crate) struct Follow {
     /// With --follow: give up after so long without the controller
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(0..=86_400), value_name = "SECS")]
     pub(crate) reconnect_secs: u64,
+}
+
+/// What is replayed.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ReplayArgs {
+    /// The incident's id
+    #[arg(value_parser = name, required_unless_present = "file")]
+    pub(crate) incident: Option<String>,
+    /// Read a recording that was exported, instead of asking the controller
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["incident", "export"])]
+    pub(crate) file: Option<PathBuf>,
+    /// Write the recording here, byte for byte, instead of replaying it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export: Option<PathBuf>,
 }
 
 /// Yes or no to one incident's next step.

@@ -32,7 +32,8 @@ pub(crate) const HELP: &str = "\
 Exit codes:
   0  done; what was asked about is well, or closed
   1  something is wrong: a node is not well (nodes, node), an incident is
-     open (incidents, incident), or the controller could not do it
+     open (incidents, incident), a replay differs or is incomplete (replay),
+     or the controller could not do it
   2  the command line is wrong
   3  a person must decide: an incident is parked or awaits approval
      (incidents, incident), or was parked while followed (--follow)

@@ -47,6 +47,12 @@ pub(crate) enum Failure {
     /// A file cannot be written.
     #[error("cannot write {}: {source}.\n  Name another with --out.", file.display())]
     Write { file: PathBuf, source: io::Error },
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}.\n  Check the path and its permissions.", file.display())]
+    Read { file: PathBuf, source: io::Error },
+    /// A recording is none, damaged or of another version.
+    #[error("{name} cannot be used: {why}")]
+    Recording { name: Text, why: Text },
     /// Standard output is gone or full.
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
@@ -67,6 +73,8 @@ impl Failure {
             Self::Declined { .. }
             | Self::Interrupted { .. }
             | Self::Write { .. }
+            | Self::Read { .. }
+            | Self::Recording { .. }
             | Self::Output(_)
             | Self::Runtime(_) => Exit::Wrong,
         }

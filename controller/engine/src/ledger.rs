@@ -105,6 +105,7 @@ pub struct Ledger {
     /// Every incident that retention has kept.
     pub incidents: BTreeMap<IncidentId, Incident>,
     /// Held nodes; `None` is all of them.
+    #[serde(with = "crate::pairs")]
     pub paused: BTreeMap<Option<NodeName>, String>,
 }
 

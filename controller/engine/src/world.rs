@@ -61,6 +61,7 @@ pub struct NodeFacts {
     /// Kubernetes' word.
     pub kube: Option<Seen<KubeNode>>,
     /// By observer, the latest round.
+    #[serde(with = "crate::pairs")]
     pub probes: BTreeMap<Observer, Seen<Vec<ProbeResult>>>,
     /// The provider's word.
     pub machine: Option<Seen<MachineSeen>>,

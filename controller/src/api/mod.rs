@@ -11,6 +11,7 @@ mod convert;
 mod events;
 mod operator;
 mod pace;
+mod recordings;
 mod render;
 
 use crate::clock::Clock;
@@ -18,6 +19,7 @@ use crate::config::Config;
 use crate::driver::Handle;
 use crate::plugins::Plugins;
 use crate::probe::Rounds;
+use crate::recorder::Archive;
 use crate::sessions::Sessions;
 use crate::status::Metrics;
 use crate::store::Store;
@@ -49,6 +51,8 @@ pub struct Shared {
     pub handle: Handle,
     /// The journal, to be read.
     pub store: Arc<Store>,
+    /// Recordings of incidents, if there are any.
+    pub archive: Option<Arc<Archive>>,
     /// Connected agents.
     pub sessions: Arc<Sessions>,
     /// Probe rounds.

@@ -1,6 +1,6 @@
 //! The operators' service: what is, why, and what a person decides.
 
-use super::{Shared, convert, events, render};
+use super::{Shared, convert, events, recordings, render};
 use crate::driver::ChangeError;
 use crate::store::reports;
 use crate::text::bounded;
@@ -165,7 +165,7 @@ fn signed(who: &str, reason: &str) -> (String, String) {
     (or(who, "an operator"), or(reason, "no reason given"))
 }
 
-fn no_incident(id: &str) -> String {
+pub(super) fn no_incident(id: &str) -> String {
     format!("there is no incident {id:?}: see `iaso incidents`")
 }
 
@@ -190,6 +190,7 @@ fn limit(asked: u32) -> usize {
 #[tonic::async_trait]
 impl OperatorService for Operators {
     type WatchEventsStream = ReceiverStream<Result<v1::Event, Status>>;
+    type GetRecordingStream = ReceiverStream<Result<v1::RecordingChunk, Status>>;
 
     async fn list_nodes(
         &self,
@@ -384,5 +385,14 @@ impl OperatorService for Operators {
         let (out, stream) = mpsc::channel(EVENTS_QUEUED_MAX);
         tokio::spawn(events::stream(self.shared.clone(), request, out));
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn get_recording(
+        &self,
+        request: Request<v1::GetRecordingRequest>,
+    ) -> Result<Response<Self::GetRecordingStream>, Status> {
+        recordings::get(&self.shared, request.into_inner())
+            .await
+            .map(Response::new)
     }
 }

@@ -1,6 +1,7 @@
 //! What a configuration must be beyond its types. Each refusal says what to do.
 
 use super::{Config, NodeConfig, PluginConfig};
+use crate::recorder::RecordingConfig;
 use iaso_engine::policy::Mode;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -79,8 +80,16 @@ pub(super) fn check(config: &Config, insecure: bool) -> Result<(), String> {
     ports("probe.tcp_ports", &config.probe.tcp_ports)?;
     within("page.timeout_secs", config.page.timeout_secs, 1, 600)?;
     delegation(config)?;
+    recording(&config.recording)?;
     nodes(config)?;
     plugins(&config.plugins)
+}
+
+fn recording(recording: &RecordingConfig) -> Result<(), String> {
+    within("recording.before_secs", recording.before_secs, 0, 3_600)?;
+    within("recording.memory_mib", recording.memory_mib, 1, 1_024)?;
+    within("recording.max_mib", recording.max_mib, 0, 65_536)?;
+    within("recording.keep_days", recording.keep_days, 1, 3_650)
 }
 
 fn delegation(config: &Config) -> Result<(), String> {

@@ -5,6 +5,7 @@ mod describe;
 
 pub use describe::describe;
 
+use crate::recorder::RecordingConfig;
 use iaso_engine::fact::{Inventory, NodeSpec, Role};
 use iaso_engine::id::{MachineId, NodeName};
 use iaso_engine::policy::{Mode, Policy};
@@ -86,6 +87,9 @@ pub struct Config {
     /// How people are told.
     #[serde(default)]
     pub page: PageConfig,
+    /// What is kept to replay incidents with.
+    #[serde(default)]
+    pub recording: RecordingConfig,
     /// What Iaso may do.
     #[serde(default)]
     pub policy: Policy,

@@ -1,15 +1,14 @@
 //! One decision: plan, vet, journal, fold, execute; again until the planner has nothing more to say.
 
 use super::{ChangeError, Driver};
-use crate::store::{Scope, reports};
+use crate::store::reports;
 use crate::text::chain;
 use iaso_engine::fact::Observation;
 use iaso_engine::id::IncidentId;
-use iaso_engine::plan::{Plan, Situation, plan};
-use iaso_engine::record::{Entry, Record, Waiting};
+use iaso_engine::plan::{Plan, Situation};
+use iaso_engine::record::{Entry, Record};
 use iaso_engine::report::Report;
 use iaso_engine::time::Tick;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,13 +31,18 @@ impl Driver {
             let records = std::mem::take(&mut next.records);
             self.plan = next;
             if records.is_empty() {
+                self.recorder.nothing(now, &self.ledger);
                 break;
             }
+            self.recorder.deciding(now);
+            let count = records.len();
             if let Err(error) = self.journal_at(now, records).await {
+                self.recorder.refused(&self.ledger, count);
                 self.store_trouble(&error);
                 return;
             }
         }
+        self.recorder.settle(&self.world, &self.ledger);
         self.wake_at(self.plan.next_wake);
         let looks = std::mem::take(&mut self.plan.looks);
         self.looks.take(&looks, &mut self.pursuits);
@@ -53,47 +57,13 @@ impl Driver {
     }
 
     fn plan_vetted(&mut self, now: Tick) -> Plan {
-        let situation = self.situation(now);
-        let mut next = plan(&situation);
-        let vetoes: BTreeMap<usize, String> = iaso_engine_check::vet(&situation, &next)
-            .into_iter()
-            .map(|veto| {
-                (
-                    veto.record_index,
-                    format!("{}: {}", veto.invariant, veto.why),
-                )
-            })
-            .collect();
-        let mut stopped: BTreeMap<IncidentId, String> = BTreeMap::new();
-        for (index, record) in next.records.iter().enumerate() {
-            if let (Some(why), Some(incident)) = (vetoes.get(&index), record.incident()) {
-                stopped.insert(incident.clone(), why.clone());
-            }
+        let decision = iaso_replay::decide::decide(&self.situation(now));
+        for incident in &decision.told {
+            let why = decision.vetoed.get(incident);
+            tracing::error!(%incident, why, "VETOED by the independent checker: the engine and the checker disagree; report this");
         }
-        // What the plan says of a vetoed incident goes as a whole: a rung that began without its effect would be a lie.
-        let of_stopped = |record: &Record| {
-            Scope::of(record)
-                .incident
-                .is_some_and(|id| stopped.contains_key(&IncidentId(id)))
-        };
-        let known: BTreeSet<IncidentId> = self.ledger.incidents.keys().cloned().collect();
-        let mut index = 0..;
-        next.records.retain(|record| {
-            let dropped = index.next().is_some_and(|i: usize| vetoes.contains_key(&i));
-            !dropped && !of_stopped(record)
-        });
-        for (incident, why) in &stopped {
-            if self.vetoed.get(incident) != Some(why) && known.contains(incident) {
-                tracing::error!(%incident, why, "VETOED by the independent checker: the engine and the checker disagree; report this");
-                next.records.push(Record::WaitingChanged {
-                    incident: incident.clone(),
-                    waiting: vec![Waiting::Vetoed { why: why.clone() }],
-                });
-            }
-        }
-        self.metrics.vetoed(stopped.len());
-        self.vetoed = stopped;
-        next
+        self.metrics.vetoed(decision.vetoed.len());
+        decision.plan
     }
 
     /// Journals records that rest on no plan, now.
@@ -113,6 +83,7 @@ impl Driver {
             .await
             .map_err(|error| ChangeError::Store(chain(&error)))?;
         self.metrics.journaled(entries.len());
+        self.recorder.entries(&entries);
         for entry in &entries {
             if let Err(error) = self.ledger.fold(entry) {
                 // Tried beforehand on a copy, so this cannot be; if it is, nothing may be decided any more.
@@ -214,8 +185,7 @@ impl Driver {
     fn store_trouble(&mut self, error: &ChangeError) {
         tracing::error!(%error, "decisions wait: nothing is executed that is not journaled");
         let trouble = Some(error.to_string());
-        self.world
-            .observe(self.clock.now(), Observation::Store { trouble });
+        self.observe(vec![Observation::Store { trouble }]);
         self.wake_in(STORE_RETRY);
     }
 
@@ -227,8 +197,7 @@ impl Driver {
         };
         match self.journal(vec![note]).await {
             Ok(()) => {
-                self.world
-                    .observe(self.clock.now(), Observation::Store { trouble: None });
+                self.observe(vec![Observation::Store { trouble: None }]);
                 true
             }
             Err(error) => {

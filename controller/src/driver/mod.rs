@@ -20,18 +20,17 @@ pub use hands::Hands;
 
 use crate::clock::Clock;
 use crate::probe::Rounds;
+use crate::recorder::Recorder;
 use crate::status::Metrics;
 use crate::store::{Operations, Store};
 use handle::Input;
 use iaso_engine::fact::{Inventory, Observation};
-use iaso_engine::id::IncidentId;
 use iaso_engine::ledger::Ledger;
 use iaso_engine::plan::Plan;
 use iaso_engine::policy::Policy;
 use iaso_engine::record::Record;
 use iaso_engine::time::Tick;
 use iaso_engine::world::World;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -65,6 +64,8 @@ pub struct Parts {
     pub rounds: Arc<Rounds>,
     /// Counters.
     pub metrics: Metrics,
+    /// Keeps what decisions rest on.
+    pub recorder: Recorder,
     /// Ends the driver.
     pub stop: CancellationToken,
 }
@@ -82,7 +83,7 @@ pub struct Driver {
     pursuits: effects::Pursuits,
     looks: looks::Looks,
     metrics: Metrics,
-    vetoed: BTreeMap<IncidentId, String>,
+    recorder: Recorder,
     operations: Operations,
     wake: Instant,
     stop: CancellationToken,
@@ -114,7 +115,7 @@ impl Driver {
             pursuits,
             looks,
             metrics: parts.metrics,
-            vetoed: BTreeMap::new(),
+            recorder: parts.recorder,
             operations: parts.operations,
             wake: Instant::now(),
             stop: parts.stop,
@@ -127,6 +128,7 @@ impl Driver {
     /// # Errors
     /// When the first entry cannot be journaled: then this controller must not lead.
     pub async fn run(mut self) -> Result<(), ChangeError> {
+        self.recorder.settle(&self.world, &self.ledger);
         let term = self.ledger.term + 1;
         let version = env!("CARGO_PKG_VERSION").to_owned();
         self.journal(vec![Record::ControllerStarted { version, term }])
@@ -145,6 +147,7 @@ impl Driver {
             self.turn(&mut batch).await;
         }
         self.pursuits.abort_all();
+        self.recorder.end();
         tracing::info!("the driver has stopped");
         Ok(())
     }
@@ -186,13 +189,15 @@ impl Driver {
         }
     }
 
-    fn observe(&mut self, observations: Vec<Observation>) {
+    fn observe(&mut self, mut observations: Vec<Observation>) {
         let now = self.clock.now();
+        // A fact about a node that nobody declared must not grow the world.
+        observations.retain(|observation| {
+            subject(observation).is_none_or(|node| self.inventory.nodes.contains_key(node))
+        });
+        self.recorder.seen(now, &observations);
         for observation in observations {
-            // A fact about a node that nobody declared must not grow the world.
-            if subject(&observation).is_none_or(|node| self.inventory.nodes.contains_key(node)) {
-                self.world.observe(now, observation);
-            }
+            self.world.observe(now, observation);
         }
     }
 

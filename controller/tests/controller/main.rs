@@ -8,5 +8,6 @@
 )]
 
 mod bounds;
+mod replay;
 mod story;
 mod support;

@@ -5,7 +5,7 @@ use anyhow::Result;
 use std::collections::BTreeSet;
 
 /// A crate, what it must not link, and why.
-const RULES: [(&str, &[&str], &str); 6] = [
+const RULES: [(&str, &[&str], &str); 7] = [
     (
         "iaso-engine",
         &[
@@ -39,6 +39,23 @@ const RULES: [(&str, &[&str], &str); 6] = [
             "zbus",
         ],
         "the checker is pure",
+    ),
+    (
+        "iaso-replay",
+        &[
+            "tokio",
+            "tonic",
+            "kube",
+            "wasmtime",
+            "sqlx",
+            "rusqlite",
+            "reqwest",
+            "getrandom",
+            "rand",
+            "jiff",
+            "zbus",
+        ],
+        "a replay is pure: what it reads is handed in",
     ),
     (
         "iaso-providers",

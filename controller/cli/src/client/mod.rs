@@ -236,6 +236,26 @@ impl Client {
         })
     }
 
+    /// The recording of an incident, or with an empty name all of them since a moment after the Unix epoch.
+    pub(crate) async fn recording(
+        &self,
+        incident: &str,
+        since: Duration,
+    ) -> Result<Recording, Failure> {
+        let mut service = self.service.clone();
+        let request = v1::GetRecordingRequest {
+            incident: incident.to_owned(),
+            since_unix_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        };
+        let stream = self
+            .ask(service.get_recording(request), wrong::NO_INCIDENT)
+            .await?;
+        Ok(Recording {
+            stream,
+            context: self.context.clone(),
+        })
+    }
+
     async fn ask<T>(
         &self,
         call: impl Future<Output = Result<Response<T>, Status>>,
@@ -245,6 +265,23 @@ impl Client {
             Ok(answer) => answer
                 .map(Response::into_inner)
                 .map_err(|status| wrong::answered(&self.context, &status, absent)),
+            Err(_) => Err(wrong::silent(&self.context)),
+        }
+    }
+}
+
+/// A recording on its way.
+pub(crate) struct Recording {
+    stream: Streaming<v1::RecordingChunk>,
+    context: Context,
+}
+
+impl Recording {
+    /// The next bytes; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        match tokio::time::timeout(self.context.timeout, self.stream.message()).await {
+            Ok(Ok(chunk)) => Ok(chunk.map(|chunk| chunk.data)),
+            Ok(Err(status)) => Err(wrong::broke_off(&self.context, &status)),
             Err(_) => Err(wrong::silent(&self.context)),
         }
     }

@@ -9,6 +9,8 @@ mod incidents;
 mod node;
 mod nodes;
 mod reconnect;
+mod recordings;
+mod replay;
 mod report;
 
 use crate::args::{Args, Command, Format, Global};
@@ -76,6 +78,10 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
 }
 
 async fn dispatch(args: Args) -> Result<Exit, Failure> {
+    if let Command::Replay(what) = &args.command {
+        // A recording in a file needs no controller.
+        return replay::run(&args.global, what).await;
+    }
     let session = Session::open(&args.global).await?;
     match args.command {
         Command::Nodes => nodes::run(&session).await,
@@ -99,6 +105,7 @@ async fn dispatch(args: Args) -> Result<Exit, Failure> {
             follow,
         } => events::run(&session, since, incident.as_deref(), &follow).await,
         Command::Explain { node } => explain::run(&session, node).await,
+        Command::Replay(what) => replay::run(&args.global, &what).await,
         Command::Completions { shell } => completions::run(shell),
     }
 }

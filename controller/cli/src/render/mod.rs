@@ -5,6 +5,7 @@ mod explain;
 mod incident;
 mod layout;
 mod node;
+mod replay;
 #[cfg(test)]
 mod sample;
 mod style;
@@ -15,6 +16,7 @@ pub(crate) use event::event;
 pub(crate) use explain::explanation;
 pub(crate) use incident::{Timeline, incident_header, incidents};
 pub(crate) use node::{node, nodes};
+pub(crate) use replay::{model as replay_model, replay};
 pub(crate) use style::Style;
 
 use crate::text;

@@ -30,6 +30,8 @@ pub(crate) struct Script {
     pub(crate) decision: Option<Result<String, Status>>,
     /// One for each call of `WatchEvents`; afterwards streams that stay silent.
     pub(crate) streams: VecDeque<Vec<Result<v1::Event, Status>>>,
+    /// The bytes of every recording.
+    pub(crate) recording: Vec<u8>,
     /// What was asked, in words.
     pub(crate) asked: Vec<String>,
 }
@@ -256,6 +258,29 @@ impl OperatorService for Fake {
             None => Box::pin(tokio_stream::empty()),
         };
         Ok(Response::new(Box::pin(stream.fuse())))
+    }
+
+    type GetRecordingStream =
+        tokio_stream::Iter<std::vec::IntoIter<Result<v1::RecordingChunk, Status>>>;
+
+    async fn get_recording(
+        &self,
+        request: Request<v1::GetRecordingRequest>,
+    ) -> Result<Response<Self::GetRecordingStream>, Status> {
+        let incident = request.into_inner().incident;
+        let recording = self
+            .script(format!("recording {incident}"))
+            .recording
+            .clone();
+        let chunks: Vec<_> = recording
+            .chunks(1_000)
+            .map(|data| {
+                Ok(v1::RecordingChunk {
+                    data: data.to_vec(),
+                })
+            })
+            .collect();
+        Ok(Response::new(tokio_stream::iter(chunks)))
     }
 }
 

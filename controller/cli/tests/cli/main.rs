@@ -6,3 +6,4 @@ mod errors;
 mod follow;
 mod hostile;
 mod iaso;
+mod replay;
