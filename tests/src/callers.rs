@@ -11,26 +11,57 @@ pub const HOST_VARIABLE: &str = "IASO_LAB_HOST";
 /// The environment variable that names the lab of a process, by its directory.
 pub const LAB_VARIABLE: &str = "IASO_LAB_DIR";
 
-/// The host whose process holds the client's end of a TCP connection; `None` when it is none of the lab's.
+/// How often the tables are read again before their word is taken: a table read while it changes may miss a row.
+const LOOKS: usize = 2;
+
+/// Who holds the client's end of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// A process of this host.
+    Host(String),
+    /// A process that belongs to no host.
+    Outside,
+    /// Nobody any more: whoever made the connection has closed it or died.
+    Gone,
+}
+
+/// Who made a TCP connection. Nobody's is told apart from the outside world's, or the words of a dead host would pass every cut.
 #[must_use]
-pub fn host_of_connection(client: SocketAddr, server: SocketAddr) -> Option<String> {
-    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
-    let inode = inode_of(&table, client, server)?;
+pub fn caller_of(client: SocketAddr, server: SocketAddr) -> Caller {
+    let mut nobody = Caller::Gone;
+    for _ in 0..LOOKS {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+        // A socket without an inode is one that its process has let go of.
+        let row = inode_of(&table, client, server).filter(|inode| *inode != 0);
+        nobody = Caller::Gone;
+        if let Some(inode) = row {
+            if let Some(caller) = holder(inode) {
+                return caller;
+            }
+            // Held by a process of another user, whose descriptors we cannot see: no host's processes are.
+            nobody = Caller::Outside;
+        }
+    }
+    nobody
+}
+
+fn holder(inode: u64) -> Option<Caller> {
     let wanted = format!("socket:[{inode}]");
     let processes = std::fs::read_dir("/proc").ok()?;
-    processes
-        .flatten()
-        .filter(|entry| {
-            entry
-                .file_name()
-                .to_string_lossy()
-                .bytes()
-                .all(|byte| byte.is_ascii_digit())
-        })
-        .find_map(|entry| {
-            let host = host_of_process(&entry.path())?;
-            holds(&entry.path(), &wanted).then_some(host)
-        })
+    let mut others = Vec::new();
+    for entry in processes.flatten() {
+        let name = entry.file_name();
+        if !name.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+            continue;
+        }
+        match host_of_process(&entry.path()) {
+            Some(host) if holds(&entry.path(), &wanted) => return Some(Caller::Host(host)),
+            Some(_) => {}
+            None => others.push(entry.path()),
+        }
+    }
+    let outside = others.iter().any(|process| holds(process, &wanted));
+    outside.then_some(Caller::Outside)
 }
 
 /// The host of a process, by its id.

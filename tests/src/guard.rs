@@ -145,20 +145,24 @@ fn remove(directory: &Path, keep: bool) {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let ours = mounts
-        .lines()
-        .filter_map(|line| line.split_whitespace().nth(1));
-    let mut ours: Vec<&str> = ours
-        .filter(|at| Path::new(at).starts_with(directory))
-        .collect();
-    ours.reverse();
-    for at in ours {
-        let _ = umount2(at, MntFlags::MNT_DETACH);
-    }
+    unmount_below(directory);
     network::remove();
     if !keep && let Err(error) = std::fs::remove_dir_all(directory) {
         tracing::debug!(%error, "the lab's directory stays");
+    }
+}
+
+/// Unmounts what is mounted at or below a directory: what is removed next must not be somebody else's file system.
+pub(crate) fn unmount_below(directory: &Path) {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let at = mounts
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(1));
+    let below: Vec<&str> = at
+        .filter(|at| Path::new(at).starts_with(directory))
+        .collect();
+    for at in below.into_iter().rev() {
+        let _ = umount2(at, MntFlags::MNT_DETACH);
     }
 }
 

@@ -80,7 +80,7 @@ async fn the_night_of_styx(name: &str, kind: HostKind) -> Result<()> {
         ),
         (1, 1)
     );
-    assert_eq!(lab.host("styx")?.recreates(), 1);
+    assert_eq!(lab.host("styx")?.life().recreates(), 1);
 
     let stored = sequence_of(&lab, "the password to be stored", |event| {
         let record = record(event);
@@ -165,7 +165,7 @@ async fn a_killed_k3s_agent(name: &str, kind: HostKind) -> Result<()> {
         "the unit's program is the same as before"
     );
     assert_untouched(&lab);
-    assert_eq!((styx.boots(), styx.recreates()), (1, 0));
+    assert_eq!((styx.life().boots(), styx.life().recreates()), (1, 0));
     Ok(())
 }
 
@@ -239,7 +239,7 @@ async fn a_controller_killed_in_a_recreate_finishes_it_and_never_repeats_it() ->
         lab.account().await
     );
     assert_eq!(lab.provider.calls().taken(CallKind::Recreate), 1);
-    assert_eq!(lab.host("styx")?.recreates(), 1);
+    assert_eq!(lab.host("styx")?.life().recreates(), 1);
     Ok(())
 }
 
@@ -300,7 +300,7 @@ async fn nothing_escalates(lab: &Lab, word: &str) -> Result<()> {
     });
     told(lab, said.await).await?;
     assert_untouched(lab);
-    assert_eq!(lab.host("styx")?.boots(), 1);
+    assert_eq!(lab.host("styx")?.life().boots(), 1);
     Ok(())
 }
 

@@ -48,7 +48,7 @@ impl Machines for HostMachines {
     }
 
     async fn running(&self, id: u64) -> bool {
-        self.host(id).is_ok_and(|host| host.running())
+        self.host(id).is_ok_and(|host| host.life().running())
     }
 
     async fn start(&self, id: u64) -> Result<(), MachineError> {
@@ -94,7 +94,7 @@ impl Machines for HostMachines {
     }
 
     async fn uptime_ms(&self, id: u64) -> u64 {
-        let uptime = self.host(id).map(|host| host.uptime());
+        let uptime = self.host(id).map(|host| host.life().uptime());
         uptime.map_or(0, |uptime| {
             u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)
         })

@@ -5,18 +5,19 @@
 //! - A recreate leaves nothing of the old disk, and runs the post-install script for real.
 
 mod image;
+mod life;
 mod machines;
 pub mod nspawn;
 pub mod process;
 
 pub use image::{Script, render};
+pub use life::Life;
 pub use machines::HostMachines;
 
 use anyhow::Result;
 use async_trait::async_trait;
 use clap::ValueEnum;
 use std::net::IpAddr;
-use std::time::Duration;
 
 /// What hosts are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -34,14 +35,8 @@ pub trait Host: Send + Sync {
     fn name(&self) -> &str;
     /// Where the outside world finds it.
     fn address(&self) -> IpAddr;
-    /// Whether it is powered on. A cut does not count.
-    fn running(&self) -> bool;
-    /// Since it was powered on; zero when off.
-    fn uptime(&self) -> Duration;
-    /// How often it was powered on.
-    fn boots(&self) -> u32;
-    /// How often its disk was replaced after the first installation.
-    fn recreates(&self) -> u32;
+    /// When and how often it was powered on and recreated.
+    fn life(&self) -> &Life;
     /// Boots what is on the disk; nothing when it runs.
     async fn power_on(&self) -> Result<()>;
     /// Pulls the plug.
@@ -56,6 +51,8 @@ pub trait Host: Send + Sync {
     async fn thaw(&self) -> Result<()>;
     /// Kills a unit's program and keeps systemd from starting it again by itself.
     async fn kill_unit(&self, unit: &str) -> Result<()>;
+    /// Stops a unit's program where it is, as a hung one.
+    async fn freeze_unit(&self, unit: &str) -> Result<()>;
     /// `ActiveState`, `MainPID` of a unit.
     async fn unit(&self, unit: &str) -> Result<(String, u32)>;
     /// The first half of a recreate: the disk is empty and nothing runs.

@@ -16,7 +16,7 @@ pub use settings::{LabOptions, Paths};
 use crate::dns::{DnsFault, DnsServer};
 use crate::guard::Guard;
 use crate::hostinger::{self, Emulator};
-use crate::hosts::{self, Host, HostKind, HostMachines, Script};
+use crate::hosts::{self, Host, HostKind, HostMachines, Script, nspawn};
 use crate::kubeapi::{self, KubeApi};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
@@ -70,6 +70,9 @@ impl Lab {
     /// Starts everything, and does not wait for anything to be well.
     pub async fn start_dark(options: LabOptions) -> Result<Self> {
         let guard = Guard::take(options.keep).await?;
+        if options.kind == HostKind::Nspawn && nspawn::missing().is_none() {
+            nspawn::ensure().await?;
+        }
         let network = Network::create(options.kind, guard.directory())?;
         let kube = KubeApi::start(network.kube_bind(), options.lifecycle).await?;
         let hosts = network.hosts(guard.directory())?;

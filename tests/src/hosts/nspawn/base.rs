@@ -1,9 +1,12 @@
 //! The base system of containers: built once by debootstrap, kept in the user's cache, laid under each host's own disk.
 
+use super::bootstrap::{self, Recipe};
 use super::network::run;
 use crate::programs;
 use anyhow::{Context, Result, bail};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use sha2::{Digest, Sha256};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 const PACKAGES: &str =
@@ -17,48 +20,86 @@ pub fn missing() -> Option<String> {
     }
     let needed = ["systemd-nspawn", "nft", "ip", "nsenter", "unshare"];
     if let Some(name) = needed.iter().find(|name| programs::system(name).is_none()) {
-        return Some(format!("{name} is not installed"));
+        let package = match *name {
+            "systemd-nspawn" => "systemd-container",
+            "nft" => "nftables",
+            "ip" => "iproute2",
+            _ => "util-linux",
+        };
+        return Some(format!(
+            "{name} is not installed: install the package {package}"
+        ));
     }
     let base = directory().ok()?;
     if !base.is_dir() && programs::system("debootstrap").is_none() {
         return Some(
-            "debootstrap is not installed, and there is no base system in the cache".into(),
+            "debootstrap is not installed, and there is no base system in the cache: install the package debootstrap".into(),
         );
     }
     None
 }
 
-/// The base system, built now if it never was.
-pub(crate) fn ensure() -> Result<PathBuf> {
-    let base = directory()?;
-    if base.is_dir() {
-        return Ok(base);
-    }
+/// Builds the base system if it never was.
+pub(crate) async fn ensure() -> Result<()> {
     let suite = suite()?;
-    eprintln!("==> building the base system of containers ({suite}): about 90 s, once");
-    let part = base.with_extension("part");
-    if part.exists() {
-        std::fs::remove_dir_all(&part).context("cannot remove a half-built base system")?;
-    }
-    if let Some(parent) = part.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    let include = format!("--include={PACKAGES}");
-    let target = part.display().to_string();
-    run(
-        "debootstrap",
-        &["--variant=minbase", &include, &suite, &target],
-    )?;
-    std::fs::rename(&part, &base).context("cannot put the base system in its place")?;
-    Ok(base)
+    let what = format!("the base system of containers ({suite})");
+    let recipe = Recipe {
+        what: &what,
+        command: &|part| debootstrap(&suite, part),
+    };
+    bootstrap::ensure(&directory()?, &recipe).await
 }
 
-fn directory() -> Result<PathBuf> {
+/// In namespaces of its own, and tied to our life: its mounts and processes go with it, however it ends.
+fn debootstrap(suite: &str, part: &Path) -> Result<Vec<OsString>> {
+    let lab = programs::program("iaso-lab")?;
+    let [unshare, debootstrap] = ["unshare", "debootstrap"].map(|name| {
+        programs::system(name)
+            .with_context(|| format!("{name} is not installed: install the package {name}"))
+    });
+    let mut words: Vec<OsString> = vec![lab.into(), "tether".into(), "--".into(), unshare?.into()];
+    words.extend(["--mount", "--pid", "--mount-proc", "--kill-child", "--"].map(OsString::from));
+    words.extend([
+        debootstrap?.into(),
+        "--variant=minbase".into(),
+        format!("--include={PACKAGES}").into(),
+        suite.into(),
+        part.into(),
+    ]);
+    words.extend(mirror(suite).map(OsString::from));
+    Ok(words)
+}
+
+/// Where this machine's own packages come from; `None`: debootstrap's default.
+fn mirror(suite: &str) -> Option<String> {
+    let apt = programs::system("apt-get")?;
+    let listed = std::process::Command::new(apt)
+        .args(["indextargets", "--format", "$(REPO_URI) $(RELEASE)"])
+        .args(["Created-By: Packages", "Component: main"])
+        .output()
+        .ok()?;
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    listed.lines().find_map(|line| {
+        let (uri, release) = line.split_once(' ')?;
+        (release == suite && uri.starts_with("http")).then(|| uri.to_owned())
+    })
+}
+
+/// A base system of other packages is another one: none is taken for it.
+pub(crate) fn directory() -> Result<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))
         .context("neither XDG_CACHE_HOME nor HOME is set: set one")?;
-    Ok(cache.join("iaso").join(format!("rootfs-{}", suite()?)))
+    let digest = Sha256::digest(PACKAGES);
+    let key: String = digest
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok(cache
+        .join("iaso")
+        .join(format!("rootfs-{}-{key}", suite()?)))
 }
 
 /// The machine's own release: its programs run in the containers, against the same C library.

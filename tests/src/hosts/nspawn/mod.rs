@@ -3,11 +3,13 @@
 //! What they cannot show: a kernel of their own.
 
 mod base;
+mod bootstrap;
 pub mod network;
 
+pub(crate) use base::ensure;
 pub use base::missing;
 
-use super::{Host, image};
+use super::{Host, Life, image};
 use crate::callers::LAB_VARIABLE;
 use crate::programs;
 use anyhow::{Context, Result, bail};
@@ -17,10 +19,10 @@ use nix::unistd::Pid;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::Mutex;
 
 const BOOT_WITHIN: Duration = Duration::from_mins(1);
 const COMMAND_WITHIN: Duration = Duration::from_secs(30);
@@ -40,10 +42,9 @@ pub struct NspawnHost {
     address: Ipv4Addr,
     lab: PathBuf,
     boot: Mutex<Option<Boot>>,
-    since: watch::Sender<Option<Instant>>,
+    /// There is something on the disk to boot from.
     installed: AtomicBool,
-    boots: AtomicU32,
-    installs: AtomicU32,
+    life: Life,
 }
 
 impl NspawnHost {
@@ -55,10 +56,8 @@ impl NspawnHost {
             address: Ipv4Addr::new(10, 77, 0, index),
             lab: lab.to_path_buf(),
             boot: Mutex::new(None),
-            since: watch::channel(None).0,
             installed: AtomicBool::new(false),
-            boots: AtomicU32::new(0),
-            installs: AtomicU32::new(0),
+            life: Life::default(),
         }
     }
 
@@ -67,8 +66,7 @@ impl NspawnHost {
     }
 
     fn install(&self, script: &str) -> Result<()> {
-        let base = base::ensure()?;
-        let root = base::lay(&base, &self.disk())?;
+        let root = base::lay(&base::directory()?, &self.disk())?;
         image::put(&root, "etc/hostname", &format!("{}\n", self.name))?;
         image::put(&root, "post_install", script)?;
         image::enable(&root, "lab-network.service", &network_unit(self.address))?;
@@ -171,22 +169,8 @@ impl Host for NspawnHost {
         self.address.into()
     }
 
-    fn running(&self) -> bool {
-        self.since.borrow().is_some()
-    }
-
-    fn uptime(&self) -> Duration {
-        self.since
-            .borrow()
-            .map_or(Duration::ZERO, |since| since.elapsed())
-    }
-
-    fn boots(&self) -> u32 {
-        self.boots.load(Ordering::Relaxed)
-    }
-
-    fn recreates(&self) -> u32 {
-        self.installs.load(Ordering::Relaxed).saturating_sub(1)
+    fn life(&self) -> &Life {
+        &self.life
     }
 
     async fn power_on(&self) -> Result<()> {
@@ -218,14 +202,13 @@ impl Host for NspawnHost {
             tokio::time::sleep(Duration::from_millis(50)).await;
         };
         *boot = Some(Boot { container, leader });
-        self.boots.fetch_add(1, Ordering::Relaxed);
-        self.since.send_replace(Some(started));
+        self.life.booted(started);
         Ok(())
     }
 
     async fn power_off(&self) -> Result<()> {
         let mut boot = self.boot.lock().await;
-        self.since.send_replace(None);
+        self.life.off();
         if let Some(mut off) = boot.take() {
             // The container's first process takes everything in it along; nspawn then tidies up after itself.
             let _ = kill(Pid::from_raw(off.leader), Signal::SIGKILL);
@@ -265,6 +248,11 @@ impl Host for NspawnHost {
         self.inside(&["/bin/sh", "-c", &script]).await.map(drop)
     }
 
+    async fn freeze_unit(&self, unit: &str) -> Result<()> {
+        let stop = ["/usr/bin/systemctl", "kill", "--signal=STOP", unit];
+        self.inside(&stop).await.map(drop)
+    }
+
     async fn unit(&self, unit: &str) -> Result<(String, u32)> {
         let shown = self
             .inside(&[
@@ -296,7 +284,7 @@ impl Host for NspawnHost {
     async fn recreate(&self, script: &str) -> Result<()> {
         self.wipe().await?;
         self.install(script)?;
-        self.installs.fetch_add(1, Ordering::Relaxed);
+        self.life.installed();
         network::heal(&self.name)?;
         self.power_on().await
     }

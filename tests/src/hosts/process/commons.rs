@@ -1,7 +1,7 @@
 //! What every process host believes to be on its own loopback: the kubelet's health port and containerd's socket. They share one loopback
 //! and one file system, so each caller is led to its own host.
 
-use crate::callers;
+use crate::callers::{self, Caller};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -61,10 +61,11 @@ async fn lead_tcp(listener: TcpListener, hosts: Arc<BTreeMap<String, Inside>>) {
             let Ok(local) = outside.local_addr() else {
                 return;
             };
-            let found =
-                tokio::task::spawn_blocking(move || callers::host_of_connection(caller, local));
-            let host = found.await.ok().flatten();
-            let Some(inside) = host.and_then(|host| hosts.get(&host).cloned()) else {
+            let found = tokio::task::spawn_blocking(move || callers::caller_of(caller, local));
+            let Ok(Caller::Host(host)) = found.await else {
+                return;
+            };
+            let Some(inside) = hosts.get(&host).cloned() else {
                 return;
             };
             if let Ok(mut own) = TcpStream::connect((inside.address, 10248)).await {

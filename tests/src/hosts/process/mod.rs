@@ -7,10 +7,10 @@ mod commons;
 pub use commons::Commons;
 pub(crate) use commons::Inside;
 
-use super::{Host, image};
+use super::{Host, Life, image};
 use crate::callers::{self, HOST_VARIABLE, LAB_VARIABLE};
 use crate::programs;
-use crate::wires::{Links, Wire};
+use crate::wires::{Links, Port, Wire};
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use nix::sys::signal::{Signal, kill};
@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
@@ -32,13 +32,6 @@ pub const SSH_PORT: u16 = 10_022;
 const PUBLIC_PORTS: [u16; 3] = [SSH_PORT, 10_250, 7_444];
 const BOOT_WITHIN: Duration = Duration::from_secs(20);
 
-#[derive(Debug)]
-struct Boot {
-    at: Instant,
-    /// The bus and systemd; killed when dropped.
-    _programs: [Child; 2],
-}
-
 /// One host.
 #[derive(Debug)]
 pub struct ProcessHost {
@@ -46,31 +39,27 @@ pub struct ProcessHost {
     index: u8,
     root: PathBuf,
     shared: PathBuf,
-    link: watch::Sender<bool>,
-    /// The plug is in and the port is up: see [`ProcessHost::relink`].
-    cut: watch::Sender<bool>,
-    boot: Mutex<Option<Boot>>,
-    since: watch::Sender<Option<Instant>>,
-    boots: AtomicU32,
-    installs: AtomicU32,
+    port: watch::Sender<Port>,
+    cut: AtomicBool,
+    /// The bus and systemd; killed when dropped.
+    programs: Mutex<Option<[Child; 2]>>,
+    life: Life,
     _wires: Vec<Wire>,
 }
 
 impl ProcessHost {
     /// A machine with an empty disk. `index` makes its addresses: 127.0.77.`index` outside, 127.0.79.`index` inside.
     pub fn new(name: &str, index: u8, lab: &Path, links: &Links) -> Result<Self> {
-        let link = links.of(name);
-        link.send_replace(false);
+        let port = links.of(name);
+        port.send_modify(|port| port.up = false);
         let public = IpAddr::V4(Ipv4Addr::new(127, 0, 77, index));
         let inside = inside_address(index);
         let wires: Result<Vec<Wire>> = PUBLIC_PORTS
             .iter()
-            .map(|port| {
-                let (outside, inside) = (
-                    SocketAddr::new(public, *port),
-                    SocketAddr::new(inside, *port),
-                );
-                Wire::lay(outside, inside, Some(link.subscribe()), links.clone())
+            .map(|number| {
+                let [outside, inside] =
+                    [public, inside].map(|address| SocketAddr::new(address, *number));
+                Wire::lay(outside, inside, Some(port.subscribe()), links.clone())
             })
             .collect();
         Ok(Self {
@@ -78,12 +67,10 @@ impl ProcessHost {
             index,
             root: lab.join(name),
             shared: lab.to_path_buf(),
-            link,
-            cut: watch::channel(false).0,
-            boot: Mutex::new(None),
-            since: watch::channel(None).0,
-            boots: AtomicU32::new(0),
-            installs: AtomicU32::new(0),
+            port,
+            cut: AtomicBool::new(false),
+            programs: Mutex::new(None),
+            life: Life::default(),
             _wires: wires?,
         })
     }
@@ -95,9 +82,10 @@ impl ProcessHost {
         }
     }
 
+    /// The port is up when the machine has power and nobody has cut it.
     fn relink(&self) {
-        let up = self.since.borrow().is_some() && !*self.cut.borrow();
-        self.link.send_replace(up);
+        let up = self.life.running() && !self.cut.load(Ordering::Relaxed);
+        self.port.send_modify(|port| port.up = up);
     }
 
     fn bus(&self) -> String {
@@ -219,6 +207,14 @@ impl ProcessHost {
         }
     }
 
+    async fn signal_unit(&self, unit: &str, signal: Signal) -> Result<()> {
+        let manager = self.proxy().await?;
+        manager
+            .call_method("KillUnit", &(unit, "all", signal as i32))
+            .await?;
+        Ok(())
+    }
+
     async fn proxy(&self) -> Result<zbus::Proxy<'static>> {
         let connection = zbus::connection::Builder::address(self.bus().as_str())
             .build()
@@ -244,49 +240,32 @@ impl Host for ProcessHost {
         IpAddr::V4(Ipv4Addr::new(127, 0, 77, self.index))
     }
 
-    fn running(&self) -> bool {
-        self.since.borrow().is_some()
-    }
-
-    fn uptime(&self) -> Duration {
-        self.since
-            .borrow()
-            .map_or(Duration::ZERO, |since| since.elapsed())
-    }
-
-    fn boots(&self) -> u32 {
-        self.boots.load(Ordering::Relaxed)
-    }
-
-    fn recreates(&self) -> u32 {
-        self.installs.load(Ordering::Relaxed).saturating_sub(1)
+    fn life(&self) -> &Life {
+        &self.life
     }
 
     async fn power_on(&self) -> Result<()> {
-        let mut boot = self.boot.lock().await;
-        if boot.is_some() {
+        let mut programs = self.programs.lock().await;
+        if programs.is_some() {
             return Ok(());
         }
         if !self.root.join("etc").is_dir() {
             bail!("{} has nothing to boot from: its disk is empty", self.name);
         }
-        let programs = self.start_programs().await?;
-        let at = Instant::now();
-        *boot = Some(Boot {
-            at,
-            _programs: programs,
-        });
-        self.boots.fetch_add(1, Ordering::Relaxed);
-        self.since.send_replace(boot.as_ref().map(|boot| boot.at));
+        *programs = Some(self.start_programs().await?);
+        self.life.booted(Instant::now());
         self.relink();
         Ok(())
     }
 
     async fn power_off(&self) -> Result<()> {
-        let mut boot = self.boot.lock().await;
-        self.since.send_replace(None);
-        self.relink();
-        *boot = None;
+        let mut programs = self.programs.lock().await;
+        self.life.off();
+        self.port.send_modify(|port| {
+            port.up = false;
+            port.power_losses += 1;
+        });
+        *programs = None;
         crate::until(BOOT_WITHIN, "the host's programs to end", || {
             self.signal_all(Signal::SIGKILL);
             std::future::ready(callers::processes_of(&self.name).is_empty())
@@ -295,13 +274,13 @@ impl Host for ProcessHost {
     }
 
     async fn cut(&self) -> Result<()> {
-        self.cut.send_replace(true);
+        self.cut.store(true, Ordering::Relaxed);
         self.relink();
         Ok(())
     }
 
     async fn heal(&self) -> Result<()> {
-        self.cut.send_replace(false);
+        self.cut.store(false, Ordering::Relaxed);
         self.relink();
         Ok(())
     }
@@ -321,11 +300,11 @@ impl Host for ProcessHost {
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("{} has no {unit}", self.name))?;
         std::fs::write(&path, text.replace("Restart=always", "Restart=no"))?;
-        let manager = self.proxy().await?;
-        manager
-            .call_method("KillUnit", &(unit, "all", Signal::SIGKILL as i32))
-            .await?;
-        Ok(())
+        self.signal_unit(unit, Signal::SIGKILL).await
+    }
+
+    async fn freeze_unit(&self, unit: &str) -> Result<()> {
+        self.signal_unit(unit, Signal::SIGSTOP).await
     }
 
     async fn unit(&self, unit: &str) -> Result<(String, u32)> {
@@ -350,8 +329,8 @@ impl Host for ProcessHost {
         self.power_off().await?;
         self.install()?;
         image::put(&self.root, "post_install", script)?;
-        self.installs.fetch_add(1, Ordering::Relaxed);
-        self.cut.send_replace(false);
+        self.life.installed();
+        self.cut.store(false, Ordering::Relaxed);
         self.power_on().await?;
         let log = std::fs::File::create(self.root.join("post_install.log"))?;
         let mut install = self.tethered(Path::new("/bin/sh"))?;
