@@ -250,7 +250,7 @@ impl Config {
             why,
         };
         let content = crate::disk::read_bounded(path, TOKEN_BYTES_MAX)
-            .map_err(|error| read(chain(&error)))?;
+            .map_err(|error| read(why_unread(&error)))?;
         let content = content.ok_or_else(|| {
             read("there is no such file: copy agent.token from the controller's data_dir".into())
         })?;
@@ -277,11 +277,17 @@ fn read(path: &Path) -> Result<String, ConfigError> {
         path: path.to_owned(),
         why,
     };
-    let content =
-        crate::disk::read_bounded(path, FILE_BYTES_MAX).map_err(|error| told(chain(&error)))?;
+    let content = crate::disk::read_bounded(path, FILE_BYTES_MAX)
+        .map_err(|error| told(why_unread(&error)))?;
     let content = content
         .ok_or_else(|| told("there is no such file; `iaso-agent run --once` needs none".into()))?;
     String::from_utf8(content).map_err(|_| told("it is not UTF-8 text".into()))
+}
+
+/// The cause only: what could not be read is said by whoever asks.
+fn why_unread(error: &crate::disk::DiskError) -> String {
+    let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), chain);
+    format!("{cause}; check the path and its permissions")
 }
 
 /// An error and its causes, in one line.
@@ -301,10 +307,14 @@ fn syntax(text: &str, path: &Path, error: &toml::de::Error) -> ConfigError {
         .and_then(|span| text.get(..span.start))
         .unwrap_or_default();
     let line = before.matches('\n').count() + 1;
+    let mut message = error.message().to_owned();
+    if message.starts_with("unknown field") {
+        message.push_str("; remove the key, or correct its spelling");
+    }
     ConfigError::Syntax {
         path: path.to_owned(),
         line,
-        message: error.message().to_owned(),
+        message,
     }
 }
 

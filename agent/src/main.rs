@@ -1,6 +1,6 @@
 //! `iaso-agent`: the command line.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use iaso_agent::{
@@ -72,6 +72,8 @@ async fn main() -> ExitCode {
         .unwrap_or_else(|_| EnvFilter::new(if quiet { "error" } else { "info" }));
     tracing_subscriber::fmt()
         .with_env_filter(level)
+        // Colours are for people: a log file or the journal would keep them as noise.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     match execute(cli.command).await {

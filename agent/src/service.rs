@@ -25,7 +25,7 @@ pub enum ServiceError {
     #[error("cannot start")]
     Config(#[from] ConfigError),
     /// A port is taken or refused.
-    #[error("cannot listen on {address} (`{key}`): another process may hold it")]
+    #[error("cannot listen on {address} (`{key}`): {}", why_no_port(source.kind()))]
     Listen {
         /// Where.
         address: SocketAddr,
@@ -95,6 +95,19 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<TaskTracke
     }
     tasks.spawn(schedule::run(agent, stop));
     Ok(tasks)
+}
+
+fn why_no_port(kind: std::io::ErrorKind) -> &'static str {
+    use std::io::ErrorKind;
+    if kind == ErrorKind::AddrInUse {
+        "the port is taken: `ss -ltnp` says by whom; end that, or use another port"
+    } else if kind == ErrorKind::PermissionDenied {
+        "a port below 1024 needs a right that this process has not: use a higher one"
+    } else if kind == ErrorKind::AddrNotAvailable {
+        "this machine has no such address: `ip address` lists those it has"
+    } else {
+        "use another address or port"
+    }
 }
 
 async fn standalone(agent: &Agent) {

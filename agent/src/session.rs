@@ -42,8 +42,13 @@ const ROUNDS_MAX: usize = 4;
 /// Orders at once: all but one are answered `busy`.
 const ORDERS_MAX: usize = 16;
 
-/// Keeps a session with `url` until `stop`.
-pub async fn run(agent: Arc<Agent>, url: String, token: Option<String>, stop: CancellationToken) {
+/// Keeps a session with `url` until `stop`. The token's file is read again for each attempt: a corrected token needs no restart.
+pub async fn run(
+    agent: Arc<Agent>,
+    url: String,
+    mut token: Option<String>,
+    stop: CancellationToken,
+) {
     let mut backoff = Backoff::new(agent.config.session.reconnect_max());
     let mut heartbeat = HEARTBEAT_FIRST;
     let mut said = String::new();
@@ -82,6 +87,12 @@ pub async fn run(agent: Arc<Agent>, url: String, token: Option<String>, stop: Ca
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = stop.cancelled() => return,
+        }
+        match agent.config.token() {
+            Ok(read) => token = read,
+            Err(error) => {
+                tracing::warn!("the former token is used: {}", crate::config::chain(&error));
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::{config, run};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
 
@@ -81,6 +82,8 @@ fn start_logging() {
     // A second initialisation can only happen in a test process that has its own subscriber.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Colours are for people: a log file or the journal would keep them as noise.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .try_init();
 }

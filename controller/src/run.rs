@@ -157,9 +157,25 @@ fn make_private(data_dir: &Path) -> anyhow::Result<()> {
 }
 
 async fn listen(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {key} = {address}: is the port taken (ss -ltnp), or below 1024 without the right to it?")
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| {
+        let what_to_do = why_no_port(error.kind());
+        anyhow::Error::new(error)
+            .context(format!("cannot listen on {key} = {address}: {what_to_do}"))
     })
+}
+
+fn why_no_port(kind: std::io::ErrorKind) -> &'static str {
+    use std::io::ErrorKind;
+    if kind == ErrorKind::AddrInUse {
+        "the port is taken: `ss -ltnp` says by whom; end that, or use another port"
+    } else if kind == ErrorKind::PermissionDenied {
+        "a port below 1024 needs a right that this process has not: use a higher one"
+    } else if kind == ErrorKind::AddrNotAvailable {
+        "this machine has no such address: `ip address` lists those it has"
+    } else {
+        "use another address or port"
+    }
 }
 
 /// Starts a controller.

@@ -8,10 +8,8 @@ use anyhow::{Result, bail};
 /// Why a scene with such hosts cannot be played here; `None`: it can.
 #[must_use]
 pub fn obstacle(kind: HostKind) -> Option<String> {
-    for program in ["iaso-agent", "iaso-controller", "iaso-lab"] {
-        if let Err(error) = programs::program(program) {
-            return Some(error.to_string());
-        }
+    if let Some(why) = missing_programs(&["iaso-agent", "iaso-controller", "iaso-lab"]) {
+        return Some(why);
     }
     for plugin in ["k3s-agent", "network-probe", "coredns"] {
         if let Err(error) = programs::plugin(plugin) {
@@ -27,13 +25,28 @@ pub fn obstacle(kind: HostKind) -> Option<String> {
     }
 }
 
+/// Which of these programs is not built; `None`: all are.
+#[must_use]
+pub fn missing_programs(names: &[&str]) -> Option<String> {
+    let missing = names.iter().find_map(|name| programs::program(name).err());
+    missing.map(|error| error.to_string())
+}
+
+/// Says loudly that a test is skipped, if there is an obstacle. That is an error under `IASO_REQUIRE_ALL`.
+pub fn skipped(name: &str, obstacle: Option<String>) -> Result<bool> {
+    let Some(why) = obstacle else {
+        return Ok(false);
+    };
+    if std::env::var("IASO_REQUIRE_ALL").is_ok_and(|value| value == "1") {
+        bail!("{name} cannot run here, and IASO_REQUIRE_ALL is set: {why}");
+    }
+    eprintln!("SKIPPED {name}: {why}");
+    Ok(true)
+}
+
 /// A lab for one test, or `None` when it cannot be had here, which is an error under `IASO_REQUIRE_ALL`.
 pub async fn lab(name: &str, options: LabOptions) -> Result<Option<Lab>> {
-    if let Some(why) = obstacle(options.kind) {
-        if std::env::var("IASO_REQUIRE_ALL").is_ok_and(|value| value == "1") {
-            bail!("{name} cannot run here, and IASO_REQUIRE_ALL is set: {why}");
-        }
-        eprintln!("SKIPPED {name}: {why}");
+    if skipped(name, obstacle(options.kind))? {
         return Ok(None);
     }
     // Fails only when a provider is installed already, which is as good.
