@@ -75,12 +75,45 @@ impl Lab {
         self.clock.advance_secs(5);
     }
 
+    /// Orders a reboot, which is taken.
+    async fn reboot(&self) -> Operation {
+        self.provider.power_cycle(&styx()).await.expect("taken")
+    }
+
+    /// Orders a recreate, which is taken.
+    async fn recreate(&self, spec: &RecreateSpec) -> Operation {
+        let taken = self.provider.recreate(&styx(), spec).await;
+        taken.expect("taken").operation
+    }
+
+    /// Orders a recreate, which is refused.
+    async fn refused(&self, spec: &RecreateSpec) -> ProviderError {
+        let refused = self.provider.recreate(&styx(), spec).await;
+        refused.expect_err("refused")
+    }
+
+    /// The machine's actions from this time on.
+    async fn actions(&self, since: Timestamp) -> Vec<Operation> {
+        let listed = self.provider.actions(&styx(), since).await;
+        listed.expect("listed")
+    }
+
+    /// Bytes that came in within the last second.
+    async fn incoming(&self) -> Vec<f64> {
+        self.clock.advance_secs(1);
+        let now = self.emulator.now();
+        let metrics = self.provider.metrics(&styx(), now, now).await;
+        let samples = metrics.expect("there are metrics").incoming_bytes;
+        samples.iter().map(|sample| sample.value).collect()
+    }
+
+    async fn machine(&self) -> iaso_providers::Machine {
+        let machine = self.provider.get(&styx()).await;
+        machine.expect("the machine is known")
+    }
+
     async fn state(&self) -> MachineState {
-        self.provider
-            .get(&styx())
-            .await
-            .expect("the machine is known")
-            .state
+        self.machine().await.state
     }
 
     async fn poll(&self, operation: &Operation) -> OperationState {
@@ -143,14 +176,9 @@ async fn a_whole_recreate_installs_the_script_and_the_password_once_and_leaves_n
 
     lab.machines.hold();
     lab.clock.advance_secs(5);
-    let taken = lab
-        .provider
-        .recreate(&styx(), &spec)
-        .await
-        .expect("taken")
-        .operation;
+    let taken = lab.recreate(&spec).await;
     assert_eq!(taken.state, OperationState::Pending);
-    let machine = lab.provider.get(&styx()).await.expect("known");
+    let machine = lab.machine().await;
     assert_eq!(
         (machine.state, machine.locked),
         (MachineState::Recreating, true)
@@ -162,7 +190,7 @@ async fn a_whole_recreate_installs_the_script_and_the_password_once_and_leaves_n
     lab.machines.release();
     lab.later().await;
     assert_eq!(lab.poll(&taken).await, OperationState::Done);
-    let machine = lab.provider.get(&styx()).await.expect("known");
+    let machine = lab.machine().await;
     assert_eq!(
         (machine.state, machine.locked),
         (MachineState::Running, false)
@@ -201,7 +229,7 @@ async fn a_whole_recreate_installs_the_script_and_the_password_once_and_leaves_n
 async fn a_recreate_whose_answer_is_lost_is_in_doubt_and_its_action_is_found_among_many() {
     let lab = Lab::start().await;
     for _ in 0..5 {
-        lab.provider.power_cycle(&styx()).await.expect("taken");
+        lab.reboot().await;
         lab.later().await;
     }
     let since = lab.emulator.now();
@@ -221,18 +249,14 @@ async fn a_recreate_whose_answer_is_lost_is_in_doubt_and_its_action_is_found_amo
         "{lost}"
     );
     lab.later().await;
-    let found = lab.provider.actions(&styx(), since).await.expect("listed");
+    let found = lab.actions(since).await;
     let names: Vec<_> = found
         .iter()
         .map(|found| (found.name.as_str(), found.state))
         .collect();
     assert_eq!(names, [("recreate", OperationState::Done)]);
     assert_eq!(lab.count(CallKind::Recreate), (1, 1));
-    let all = lab
-        .provider
-        .actions(&styx(), Timestamp::UNIX_EPOCH)
-        .await
-        .expect("listed");
+    let all = lab.actions(Timestamp::UNIX_EPOCH).await;
     assert_eq!(all.len(), 6, "all pages are read");
     assert!(
         all.is_sorted_by_key(|operation| operation.created_at),
@@ -251,11 +275,7 @@ async fn an_order_that_hangs_is_in_doubt_and_was_not_taken() {
     let lost = impatient.power_cycle(&styx()).await.expect_err("no answer");
     assert!(lost.may_have_acted(), "{lost}");
     lab.emulator.set_faults(Faults::default());
-    let found = lab
-        .provider
-        .actions(&styx(), Timestamp::UNIX_EPOCH)
-        .await
-        .expect("listed");
+    let found = lab.actions(Timestamp::UNIX_EPOCH).await;
     assert!(found.is_empty(), "the actions tell that nothing happened");
     assert_eq!(lab.count(CallKind::Restart), (1, 0));
 }
@@ -284,7 +304,7 @@ async fn a_reboot_is_proven_by_the_uptime() {
         .await
         .expect("a sample before");
     lab.clock.advance_secs(60);
-    let operation = lab.provider.power_cycle(&styx()).await.expect("taken");
+    let operation = lab.reboot().await;
     lab.later().await;
     assert_eq!(lab.poll(&operation).await, OperationState::Done);
     let RebootProof::Proven { before, after } = lab.proof(&operation).await else {
@@ -305,7 +325,7 @@ async fn a_reboot_that_does_nothing_reports_success_and_is_not_proven() {
     })
     .await;
     lab.clock.advance_secs(60);
-    let operation = lab.provider.power_cycle(&styx()).await.expect("taken");
+    let operation = lab.reboot().await;
     lab.later().await;
     assert_eq!(lab.poll(&operation).await, OperationState::Done);
     assert_eq!(lab.proof(&operation).await, RebootProof::NotYet);
@@ -319,7 +339,7 @@ async fn a_reboot_that_fails_is_the_only_thing_that_says_failed() {
         ..Faults::default()
     })
     .await;
-    let operation = lab.provider.power_cycle(&styx()).await.expect("taken");
+    let operation = lab.reboot().await;
     lab.later().await;
     assert_eq!(lab.poll(&operation).await, OperationState::Failed);
     assert_eq!(
@@ -365,15 +385,10 @@ async fn a_recreate_half_done_leaves_an_empty_disk_and_an_error_or_an_open_actio
             ..Faults::default()
         })
         .await;
-        let operation = lab
-            .provider
-            .recreate(&styx(), &spec(None))
-            .await
-            .expect("taken")
-            .operation;
+        let operation = lab.recreate(&spec(None)).await;
         lab.later().await;
         assert_eq!(lab.poll(&operation).await, action);
-        let machine = lab.provider.get(&styx()).await.expect("known");
+        let machine = lab.machine().await;
         assert_eq!((machine.state, machine.locked), (state, locked));
         assert!(lab.machines.wiped(STYX) && lab.machines.recreates(STYX).is_empty());
     }
@@ -494,17 +509,10 @@ async fn a_leaked_password_is_refused_by_name_and_another_one_is_taken() {
         password: Secret::new("Password1234".to_owned()),
         ..spec(None)
     };
-    let refused = lab
-        .provider
-        .recreate(&styx(), &leaked)
-        .await
-        .expect_err("leaked");
+    let refused = lab.refused(&leaked).await;
     assert!(refused.refuses("password"), "{refused}");
     assert!(!refused.to_string().contains("Password1234"), "{refused}");
-    lab.provider
-        .recreate(&styx(), &spec(None))
-        .await
-        .expect("another one is taken");
+    lab.recreate(&spec(None)).await;
     lab.later().await;
     assert_eq!(lab.count(CallKind::Recreate), (2, 1));
 }
@@ -516,19 +524,9 @@ async fn an_unknown_image_script_or_machine_is_refused_and_nothing_is_wiped() {
         template_id: 5,
         ..spec(None)
     };
-    assert!(
-        lab.provider
-            .recreate(&styx(), &no_image)
-            .await
-            .expect_err("refused")
-            .refuses("template_id")
-    );
+    assert!(lab.refused(&no_image).await.refuses("template_id"));
     let no_script = spec(Some(iaso_providers::ScriptId::from(99)));
-    let refused = lab
-        .provider
-        .recreate(&styx(), &no_script)
-        .await
-        .expect_err("refused");
+    let refused = lab.refused(&no_script).await;
     assert!(refused.refuses("post_install_script_id"), "{refused}");
     let unknown = lab
         .provider
@@ -568,36 +566,8 @@ async fn recovery_mode_and_the_root_password_go_there_and_back() {
 async fn incoming_traffic_tells_a_cut_machine_from_a_quiet_one() {
     let lab = Lab::start().await;
     lab.machines.receive(STYX, 7000);
-    lab.clock.advance_secs(1);
-    let now = lab.emulator.now();
-    let metrics = lab
-        .provider
-        .metrics(&styx(), now, now)
-        .await
-        .expect("there are metrics");
-    assert_eq!(
-        metrics
-            .incoming_bytes
-            .iter()
-            .map(|sample| sample.value)
-            .collect::<Vec<_>>(),
-        [7000.0]
-    );
-    lab.clock.advance_secs(1);
-    let now = lab.emulator.now();
-    let metrics = lab
-        .provider
-        .metrics(&styx(), now, now)
-        .await
-        .expect("there are metrics");
-    assert_eq!(
-        metrics
-            .incoming_bytes
-            .iter()
-            .map(|sample| sample.value)
-            .collect::<Vec<_>>(),
-        [0.0]
-    );
+    assert_eq!(lab.incoming().await, [7000.0]);
+    assert_eq!(lab.incoming().await, [0.0]);
 }
 
 #[tokio::test]

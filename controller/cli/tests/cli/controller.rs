@@ -39,7 +39,7 @@ pub(crate) struct Script {
 /// A running one.
 #[derive(Clone)]
 pub(crate) struct Controller {
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
     script: Arc<Mutex<Script>>,
     task: Arc<JoinHandle<()>>,
 }
@@ -61,6 +61,10 @@ impl Controller {
             script,
             task: Arc::new(task),
         }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     pub(crate) fn asked(&self) -> Vec<String> {
@@ -103,6 +107,32 @@ impl Fake {
         let mut script = lock(&self.0);
         script.asked.push(asked);
         script
+    }
+
+    #[allow(clippy::result_large_err, reason = "a call's signature is tonic's")]
+    fn decide(
+        &self,
+        verb: &str,
+        request: v1::DecisionRequest,
+    ) -> Result<Response<v1::DecisionResponse>, Status> {
+        let v1::DecisionRequest {
+            incident,
+            reason,
+            who,
+        } = request;
+        let asked = format!("{verb} {incident} [{reason}] by {who}");
+        let decision = self.script(asked).decision.clone();
+        decision
+            .unwrap_or_else(|| Err(absent("incident")))
+            .map(|message| Response::new(v1::DecisionResponse { message }))
+    }
+
+    fn hold(&self, verb: &str, request: v1::PauseRequest) -> Response<v1::PauseResponse> {
+        let v1::PauseRequest { node, reason, who } = request;
+        drop(self.script(format!("{verb} [{node}] [{reason}] by {who}")));
+        Response::new(v1::PauseResponse {
+            message: format!("{verb}d {node}"),
+        })
     }
 }
 
@@ -185,58 +215,28 @@ impl OperatorService for Fake {
         &self,
         request: Request<v1::DecisionRequest>,
     ) -> Result<Response<v1::DecisionResponse>, Status> {
-        let v1::DecisionRequest {
-            incident,
-            reason,
-            who,
-        } = request.into_inner();
-        let decision = self
-            .script(format!("approve {incident} [{reason}] by {who}"))
-            .decision
-            .clone();
-        decision
-            .unwrap_or_else(|| Err(absent("incident")))
-            .map(|message| Response::new(v1::DecisionResponse { message }))
+        self.decide("approve", request.into_inner())
     }
 
     async fn deny(
         &self,
         request: Request<v1::DecisionRequest>,
     ) -> Result<Response<v1::DecisionResponse>, Status> {
-        let v1::DecisionRequest {
-            incident,
-            reason,
-            who,
-        } = request.into_inner();
-        let decision = self
-            .script(format!("deny {incident} [{reason}] by {who}"))
-            .decision
-            .clone();
-        decision
-            .unwrap_or_else(|| Err(absent("incident")))
-            .map(|message| Response::new(v1::DecisionResponse { message }))
+        self.decide("deny", request.into_inner())
     }
 
     async fn pause(
         &self,
         request: Request<v1::PauseRequest>,
     ) -> Result<Response<v1::PauseResponse>, Status> {
-        let v1::PauseRequest { node, reason, who } = request.into_inner();
-        drop(self.script(format!("pause [{node}] [{reason}] by {who}")));
-        Ok(Response::new(v1::PauseResponse {
-            message: format!("paused {node}"),
-        }))
+        Ok(self.hold("pause", request.into_inner()))
     }
 
     async fn resume(
         &self,
         request: Request<v1::PauseRequest>,
     ) -> Result<Response<v1::PauseResponse>, Status> {
-        let v1::PauseRequest { node, reason, who } = request.into_inner();
-        drop(self.script(format!("resume [{node}] [{reason}] by {who}")));
-        Ok(Response::new(v1::PauseResponse {
-            message: format!("resumed {node}"),
-        }))
+        Ok(self.hold("resume", request.into_inner()))
     }
 
     async fn watch_events(

@@ -1,7 +1,7 @@
 //! Text that would drive the terminal, and readers that go away.
 
 use crate::controller::{Controller, Script, event};
-use crate::iaso::{Home, run};
+use crate::iaso::{Home, run, run_with};
 use iaso_proto::v1;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tonic::Status;
@@ -69,12 +69,11 @@ async fn no_text_of_the_controllers_drives_the_terminal() {
 #[tokio::test]
 async fn no_error_of_the_controllers_drives_the_terminal() {
     let decision = Some(Err(Status::failed_precondition(EVIL)));
-    let ran = run(
-        &Controller::start(Script {
+    let ran = run_with(
+        Script {
             decision,
             ..Default::default()
-        })
-        .await,
+        },
         &["approve", "x"],
     )
     .await;
@@ -117,7 +116,7 @@ async fn a_reader_that_goes_away_ends_it_quietly() {
     .await;
     let home = Home::new();
     let mut child = home
-        .command(&format!("http://{}", controller.address), &["events"])
+        .command(&controller.url(), &["events"])
         .spawn()
         .expect("iaso starts");
     let mut first = BufReader::new(child.stdout.take().expect("piped")).lines();

@@ -1,15 +1,29 @@
 //! Runs the real binary, away from the environment of whoever runs the tests.
 
-use crate::controller::{Controller, TOKEN};
+use crate::controller::{Controller, Script, TOKEN};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::process::Command;
 
 /// No call of a test takes so long, unless it hangs.
 const HANGS: Duration = Duration::from_mins(1);
+
+impl Ran {
+    /// It said all of this where errors are said.
+    pub(crate) fn assert_says(&self, all: &[&str]) {
+        for words in all {
+            assert!(
+                self.err.contains(words),
+                "{words:?} is not in: {}",
+                self.err
+            );
+        }
+    }
+}
 
 /// A home with a token in it.
 pub(crate) struct Home(tempfile::TempDir);
@@ -82,7 +96,16 @@ pub(crate) async fn finish(mut command: Command) -> Ran {
 
 /// Against a controller, with the right token.
 pub(crate) async fn run(controller: &Controller, args: &[&str]) -> Ran {
-    Home::new()
-        .run(&format!("http://{}", controller.address), args)
-        .await
+    Home::new().run(&controller.url(), args).await
+}
+
+/// Against a controller that answers so, with the right token.
+pub(crate) async fn run_with(script: Script, args: &[&str]) -> Ran {
+    run(&Controller::start(script).await, args).await
+}
+
+/// A URL where nobody listens.
+pub(crate) async fn nobody() -> String {
+    let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    format!("http://{}", free.local_addr().expect("bound"))
 }
