@@ -156,6 +156,7 @@ impl Autonomy {
             name,
             role: Role::Worker,
             machine: None,
+            domains: std::collections::BTreeMap::new(),
         };
         let nodes = node.clone().map(|name| (name.clone(), spec(name)));
         Self {

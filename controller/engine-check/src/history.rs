@@ -5,7 +5,7 @@ use iaso_engine::effect::{Action, Effect, Outcome, Yield};
 use iaso_engine::id::{EffectId, IncidentId, NodeName};
 use iaso_engine::ledger::{Incident, Standing};
 use iaso_engine::plan::Situation;
-use iaso_engine::record::{Record, Rung};
+use iaso_engine::record::{Diagnosis, Record, Rung};
 use iaso_engine::time::Tick;
 use std::collections::BTreeMap;
 
@@ -49,6 +49,8 @@ impl Act {
 pub(crate) struct Case {
     pub(crate) node: NodeName,
     pub(crate) standing: Standing,
+    /// What it was last said to be: the policy is written by diagnosis.
+    pub(crate) diagnosis: Diagnosis,
     /// A failed verification leads back there.
     was_parked: bool,
     /// Begun and not ended, with when.
@@ -63,16 +65,18 @@ impl Case {
         Self {
             node: incident.node.clone(),
             standing: incident.standing,
+            diagnosis: incident.diagnosis,
             was_parked: incident.parked.is_some(),
             rungs: begun.map(|r| (r.rung.clone(), r.started)).collect(),
             told: false,
         }
     }
 
-    fn opened(node: &NodeName) -> Self {
+    fn opened(node: &NodeName, diagnosis: Diagnosis) -> Self {
         Self {
             node: node.clone(),
             standing: Standing::Open,
+            diagnosis,
             was_parked: false,
             rungs: Vec::new(),
             told: false,
@@ -87,6 +91,7 @@ impl Case {
 
     fn move_on(&mut self, record: &Record, now: Tick) {
         match record {
+            Record::Diagnosed { diagnosis, .. } => self.diagnosis = *diagnosis,
             Record::RungStarted { rung, .. } => self.rungs.push((rung.clone(), now)),
             Record::RungEnded { rung, .. } => {
                 if let Some(at) = self.rungs.iter().rposition(|(r, _)| r == rung) {
@@ -112,7 +117,6 @@ impl Case {
             Record::ControllerStarted { .. }
             | Record::Noted { .. }
             | Record::IncidentOpened { .. }
-            | Record::Diagnosed { .. }
             | Record::WaitingChanged { .. }
             | Record::Resolved { .. }
             | Record::WouldHave { .. }
@@ -161,8 +165,14 @@ impl History {
     /// A record of the plan that is let through counts for the ones behind it.
     pub(crate) fn add(&mut self, record: &Record, now: Tick) {
         match record {
-            Record::IncidentOpened { incident, node, .. } => {
-                self.cases.insert(incident.clone(), Case::opened(node));
+            Record::IncidentOpened {
+                incident,
+                node,
+                diagnosis,
+                ..
+            } => {
+                self.cases
+                    .insert(incident.clone(), Case::opened(node, *diagnosis));
             }
             Record::Intended { effect } => self.acts.push(act(effect, now, End::Open)),
             Record::ControllerStarted { .. }
@@ -200,6 +210,11 @@ impl History {
 
     pub(crate) fn case(&self, id: &IncidentId) -> Option<&Case> {
         self.cases.get(id)
+    }
+
+    /// What an incident was last said to be.
+    pub(crate) fn diagnosis(&self, id: &IncidentId) -> Option<Diagnosis> {
+        self.case(id).map(|case| case.diagnosis)
     }
 
     pub(crate) fn cases(&self) -> impl Iterator<Item = (&IncidentId, &Case)> {

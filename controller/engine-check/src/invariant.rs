@@ -22,21 +22,24 @@ type Invariant = fn(&Situation<'_>, &History, &Effect) -> Broken;
 /// Asked of everything: who, whose, under which name.
 const FORM: [Invariant; 3] = [form::unused_id, form::of_its_incident, form::live];
 /// Asked of whatever interrupts a node.
-const DISRUPTION: [Invariant; 7] = [
+const DISRUPTION: [Invariant; 10] = [
     form::evidence,
     form::of_its_rung,
+    person::not_opted_out,
     person::allowed,
+    person::in_window,
     bound::journal,
     bound::alone_in_flight,
     cluster::others_mending,
     cluster::no_storm,
+    cluster::no_domain_failure,
 ];
 /// Asked of every call that changes a machine.
 const POWER: [Invariant; 2] = [fact::provider_plain, fact::asked_since];
 /// Asked before a running machine is interrupted.
 const SILENCE: [Invariant; 3] = [fact::silence, fact::kubelet_silent, fact::probed_since];
 /// Asked before the wipe.
-const WIPE: [Invariant; 8] = [
+const WIPE: [Invariant; 9] = [
     person::worker_only,
     saga::once,
     saga::password_stored,
@@ -44,6 +47,7 @@ const WIPE: [Invariant; 8] = [
     saga::remembered_and_cordoned,
     fact::local_data,
     bound::recreates_a_day,
+    bound::recreated_long_ago,
     bound::secret_store,
 ];
 /// Asked of what prepares a wipe.
@@ -61,14 +65,27 @@ pub(crate) fn of_effect(s: &Situation<'_>, history: &History, effect: &Effect) -
             &FORM,
             &DISRUPTION,
             &POWER,
-            &SILENCE,
-            &[bound::reboots_a_day],
+            &[
+                fact::silent_or_lost,
+                person::servers_agree,
+                bound::reboots_a_day,
+            ],
         ],
-        Action::Start => &[&FORM, &DISRUPTION, &POWER, &[fact::only_when_stopped]],
+        Action::Start => &[
+            &FORM,
+            &DISRUPTION,
+            &POWER,
+            &[fact::only_when_stopped, bound::reboots_a_day],
+        ],
         Action::ApplyFix { .. } => &[
             &FORM,
             &DISRUPTION,
-            &[fact::agent_up, fact::fix_of_a_finding, bound::fixes],
+            &[
+                fact::agent_up,
+                fact::fix_of_a_finding,
+                bound::fixes,
+                bound::fixes_a_day,
+            ],
         ],
         Action::Remember | Action::StorePassword | Action::PrepareScript => &[&FORM, &PREPARATION],
         Action::Cordon => &[&FORM, &PREPARATION, &[saga::remembered_first]],
@@ -76,6 +93,7 @@ pub(crate) fn of_effect(s: &Situation<'_>, history: &History, effect: &Effect) -
         Action::Restore { .. } => &[&FORM, &[saga::after_the_wipe, saga::restores_what_was]],
         Action::Uncordon => &[&FORM, &[saga::own_cordon, saga::well_again]],
         Action::PromotePassword { .. } => &[&FORM, &[saga::promotes_what_was_used]],
+        Action::DiscardPassword { .. } => &[&FORM, &[saga::never_used]],
         Action::Cleanup { .. } => &[&FORM, &[saga::cleans_its_own, saga::script_not_needed]],
         // Nothing may keep a person from being told.
         Action::Page { .. } => &[&FORM],

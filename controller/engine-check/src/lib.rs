@@ -7,6 +7,7 @@
 
 mod history;
 mod invariant;
+mod law;
 mod sight;
 
 use history::History;

@@ -136,9 +136,55 @@ pub(crate) fn silence(s: &Situation<'_>, node: &NodeName, after: Tick) -> (usize
     (all.len(), all.contains(&&Observer::Controller))
 }
 
-/// Half unfit by its own word is too unfit to accuse another.
+/// Half unfit by its own word, or lost in time, is too unfit to accuse another.
 fn is_fit(s: &Situation<'_>, node: &NodeName) -> bool {
-    s.world.nodes.get(node).is_some_and(|f| f.self_health < 4)
+    let Some(facts) = s.world.nodes.get(node) else {
+        return false;
+    };
+    let skew_secs_max = s.policy.clock_skew_secs.saturating_mul(1_000);
+    facts.self_health < 4 && facts.skew_ms.unsigned_abs() <= skew_secs_max
+}
+
+/// Observers whom the machine answered lately, and not before `after`; how many that count met silence; and whether the controller is
+/// one of the first.
+pub(crate) fn chorus(s: &Situation<'_>, node: &NodeName, after: Tick) -> (usize, usize, bool) {
+    let probes = s.world.nodes.get(node).map(|f| &f.probes);
+    let late = |observer: &Observer| {
+        let at = probes.and_then(|p| p.get(observer)).map(|seen| seen.at);
+        at.is_some_and(|at| at >= after)
+    };
+    let mut answered = answers(s, node);
+    answered.retain(|(observer, yes)| *yes && late(observer));
+    let controller = answered.iter().any(|(o, _)| **o == Observer::Controller);
+    let (silent, _) = silence(s, node, Tick(0));
+    (answered.len(), silent, controller)
+}
+
+/// The API server answers, knows the node, and its lease has not changed for as long as the policy asks.
+pub(crate) fn lost_by_kubernetes(s: &Situation<'_>, node: &NodeName) -> bool {
+    let stale = s.policy.lease_stale_secs;
+    let api = s.world.kube_api.as_ref();
+    let api_well = api.is_some_and(|a| a.value.is_none() && age_secs(s.now, a.at) < stale);
+    let seen = s.world.nodes.get(node).and_then(|f| f.kube.as_ref());
+    let lost = seen.is_some_and(|k| {
+        let since = k.value.lease_changed.unwrap_or(s.world.since);
+        k.value.exists && age_secs(s.now, k.at) < stale && age_secs(s.now, since) >= stale
+    });
+    s.inventory.has_cluster && api_well && lost
+}
+
+/// A zone, an image or the like of this node of which two nodes and more than half are dark, if it is not the whole cluster.
+pub(crate) fn dark_domain(s: &Situation<'_>, node: &NodeName) -> Option<(String, usize, usize)> {
+    let own = &s.inventory.nodes.get(node)?.domains;
+    own.iter().find_map(|(key, value)| {
+        let same = s.inventory.nodes.values();
+        let same: Vec<_> = same.filter(|n| n.domains.get(key) == Some(value)).collect();
+        let dark = same.iter().filter(|n| is_dark(s, &n.name)).count();
+        let failing = dark >= 2
+            && dark.saturating_mul(2) > same.len()
+            && same.len() < s.inventory.nodes.len();
+        failing.then(|| (format!("{key}={value}"), dark, same.len()))
+    })
 }
 
 fn answers<'a>(s: &Situation<'a>, node: &NodeName) -> Vec<(&'a Observer, bool)> {

@@ -57,6 +57,7 @@ fn cluster(nodes: usize) -> Result<Cluster, Box<dyn std::error::Error>> {
                 name: node.clone(),
                 role: Role::Worker,
                 machine: Some(("hostinger".into(), MachineId(i.to_string()))),
+                domains: std::collections::BTreeMap::new(),
             },
         );
         for fact in facts(&node) {
@@ -97,6 +98,7 @@ fn facts(node: &NodeName) -> [Observation; 5] {
                 kubelet_version: "v1.33.4+k3s1".into(),
                 stuck_pods: 0,
                 local_data: Vec::new(),
+                opt_out: None,
             },
         },
         Observation::Machine {

@@ -6,19 +6,22 @@
 //! - When the controller may be the one cut off, or too many nodes are down at once, no node keeps a diagnosis that is acted on.
 
 pub mod channel;
+pub(crate) mod cluster;
 pub(crate) mod evidence;
 pub mod reach;
 
-use crate::fact::{MachineState, NodeSpec, Role};
+use crate::fact::{MachineState, NodeSpec, Observer, Role};
 use crate::id::NodeName;
-use crate::ledger::Standing;
 use crate::plan::Situation;
+use crate::policy::Policy;
 use crate::record::{Diagnosis, Waiting};
 use crate::time::Tick;
 use crate::world::NodeFacts;
-use channel::{Agent, Fault, Lease, Machine};
+use channel::{Agent, Fault, Lease, Machine, secs};
 use reach::Reach;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// An agent that says worse of itself than this is no observer: 0 is healthy, 8 unfit.
 const SELF_HEALTH_MAX: u32 = 3;
@@ -30,10 +33,16 @@ pub struct Assessment {
     pub role: Role,
     /// The agent's session.
     pub agent: Agent,
+    /// Its word about itself: 0 healthy to 8 unfit.
+    pub self_health: u32,
+    /// How far its clock is off, seconds, if that is more than the policy takes; `None`: it is not, or nobody knows.
+    pub skew_secs: Option<i64>,
     /// The lease.
     pub lease: Lease,
     /// Who reaches it.
     pub reach: Reach,
+    /// Since when nobody reaches it although its agent speaks.
+    pub unheard_since: Option<Tick>,
     /// The provider's word.
     pub machine: Machine,
     /// Critical findings.
@@ -57,19 +66,23 @@ impl Assessment {
 
     /// The node is down, or may be: it counts for a storm.
     fn is_down(&self) -> bool {
+        let agent_speaks = matches!(self.agent, Agent::Up { .. });
         self.bad_since.is_some()
             && match self.alone {
-                Diagnosis::K3sAgentDown
+                Diagnosis::K3sAgentDown => true,
+                Diagnosis::Hung
                 | Diagnosis::PartialPartition
                 | Diagnosis::Isolated
                 | Diagnosis::PoweredOff
                 | Diagnosis::ProviderTrouble
                 | Diagnosis::ProviderUnknown
                 | Diagnosis::GoneNoProvider
-                | Diagnosis::Unknown => true,
+                | Diagnosis::Unknown => !agent_speaks,
                 Diagnosis::Healthy
                 | Diagnosis::CheckFailing
+                | Diagnosis::NotReady
                 | Diagnosis::AgentLost
+                | Diagnosis::Flapping
                 | Diagnosis::ControllerCutOff
                 | Diagnosis::Storm
                 | Diagnosis::NeverJoined => false,
@@ -88,6 +101,20 @@ pub struct Assessments {
     pub cut_off: Option<Waiting>,
     /// Too many nodes are down at once.
     pub storm: Option<Waiting>,
+    /// Nodes of a failure domain that fails as a whole, and which.
+    pub domains: BTreeMap<NodeName, Waiting>,
+    /// Providers that say nothing useful of any of their machines.
+    pub outages: BTreeMap<String, Waiting>,
+    /// The policy of each node for which something is different.
+    policies: BTreeMap<NodeName, Policy>,
+}
+
+impl Assessments {
+    /// The policy that holds for a node; computed once for each plan.
+    #[must_use]
+    pub fn policy<'a>(&'a self, s: &Situation<'a>, node: &NodeName) -> &'a Policy {
+        self.policies.get(node).unwrap_or(s.policy)
+    }
 }
 
 /// Assesses every node of the inventory.
@@ -95,36 +122,50 @@ pub struct Assessments {
 pub fn assess(s: &Situation<'_>) -> Assessments {
     let mut all = Assessments::default();
     for (name, spec) in &s.inventory.nodes {
-        all.nodes.insert(name.clone(), listen(s, spec));
+        let policy = s.policy.for_node(name, spec.role);
+        all.nodes.insert(name.clone(), listen(s, &policy, spec));
+        if let Cow::Owned(own) = policy {
+            all.policies.insert(name.clone(), own);
+        }
     }
-    distrust_api(&mut all);
+    cluster::distrust_api(&mut all);
     let observers = all.nodes.iter().filter(|(name, a)| is_observer(s, name, a));
     all.healthy_observers = observers.map(|(name, _)| name.clone()).collect();
     for (name, node) in &mut all.nodes {
+        let policy = all.policies.get(name).unwrap_or(s.policy);
         node.reach = reach::reach(s, name, &all.healthy_observers, Tick(0));
-        let known = s.ledger.open_incident(name).is_some();
-        node.alone = alone(node, s.policy.quorum, known);
+        // It has an open incident that once knew more of it: so it did join.
+        let open = s.ledger.open_incident(name);
+        let known = open.is_some_and(|i| i.diagnosis != Diagnosis::NeverJoined);
+        node.unheard_since = unheard_since(s, policy, name, node);
+        node.alone = alone(s, policy, node, known);
+        node.bad_since = bad_since(s, policy, node);
         node.diagnosis = node.alone;
-        node.bad_since = bad_since(node);
+        if node.bad_since.is_some() && is_flapping(s, policy, name, node.alone) {
+            node.diagnosis = Diagnosis::Flapping;
+        }
         node.evidence = evidence::words(node);
     }
-    brake(s, &mut all);
+    cluster::brake(s, &mut all);
     all
 }
 
-fn listen(s: &Situation<'_>, spec: &NodeSpec) -> Assessment {
+fn listen(s: &Situation<'_>, policy: &Policy, spec: &NodeSpec) -> Assessment {
     let nothing = NodeFacts::default();
     let facts = s.world.nodes.get(&spec.name).unwrap_or(&nothing);
     let agent = channel::agent(s, facts);
     let faults = match agent {
-        Agent::Up { .. } => channel::faults(s, facts),
+        Agent::Up { .. } => channel::faults(s, policy, facts),
         Agent::Lapsed | Agent::Gone { .. } | Agent::Unknown => Vec::new(),
     };
     Assessment {
         role: spec.role,
+        skew_secs: channel::skew_secs(s, facts),
+        self_health: facts.self_health,
         agent,
         lease: channel::lease(s, facts),
         reach: Reach::default(),
+        unheard_since: None,
         machine: channel::machine(s, spec, facts),
         faults,
         alone: Diagnosis::Unknown,
@@ -134,73 +175,97 @@ fn listen(s: &Situation<'_>, spec: &NodeSpec) -> Assessment {
     }
 }
 
-/// Every lease stale, or every node not Ready, while the agents are up is the API server's trouble, not the nodes'.
-fn distrust_api(all: &mut Assessments) {
-    let up = |a: &&Assessment| matches!(a.agent, Agent::Up { .. });
-    let stale = |a: &Assessment| matches!(a.lease, Lease::Stale { .. } | Lease::NotReady);
-    let alive = all.nodes.values().filter(up).count();
-    if alive < 2 || !all.nodes.values().filter(up).all(stale) {
-        return;
-    }
-    for node in all.nodes.values_mut() {
-        node.lease = Lease::Unknown {
-            why: format!(
-                "the leases of all {alive} nodes with a live agent went stale at once: the API server's trouble"
-            ),
-        };
-    }
-}
-
+/// A node whose clock is wild, or that calls itself unfit, does not accuse others.
 fn is_observer(s: &Situation<'_>, name: &NodeName, node: &Assessment) -> bool {
-    let fit = s
-        .world
-        .nodes
-        .get(name)
-        .is_some_and(|f| f.self_health <= SELF_HEALTH_MAX);
-    let lease_good = !matches!(node.lease, Lease::Stale { .. } | Lease::NotReady);
+    let known = s.world.nodes.contains_key(name);
+    let fit = known && node.self_health <= SELF_HEALTH_MAX && node.skew_secs.is_none();
+    let lease_good = !matches!(node.lease, Lease::Stale { .. } | Lease::NotReady { .. });
     fit && matches!(node.agent, Agent::Up { .. }) && lease_good && node.faults.is_empty()
 }
 
+/// Since when nobody reaches a node whose agent speaks all the while: one way of its network is dead. Only what has lasted, and began
+/// after the session did, counts: a host that boots is silent for a moment.
+fn unheard_since(
+    s: &Situation<'_>,
+    policy: &Policy,
+    name: &NodeName,
+    node: &Assessment,
+) -> Option<Tick> {
+    let Agent::Up { since: session } = node.agent else {
+        return None;
+    };
+    let facts = s.world.nodes.get(name)?;
+    let silent = *facts.silent_since.get(&Observer::Controller)?;
+    let lasted = s.now.since(silent) >= secs(policy.probe_fresh_secs);
+    (node.reach.is_silence(policy.quorum) && silent > session && lasted).then_some(silent)
+}
+
+/// It looked well and was not so often, and so lately, that whatever is wrong comes and goes. A fault that a check names is not: its
+/// remedy has attempts of its own.
+fn is_flapping(s: &Situation<'_>, policy: &Policy, name: &NodeName, alone: Diagnosis) -> bool {
+    let comes_and_goes = !matches!(alone, Diagnosis::NeverJoined | Diagnosis::Unknown);
+    let window = Duration::from_secs(policy.flapping_secs);
+    comes_and_goes && s.ledger.flaps(name, s.now, window) >= policy.flapping_times
+}
+
 /// The table of the design, for one node alone. `known`: it has an open incident, so it did join once.
-fn alone(node: &Assessment, quorum: u32, known: bool) -> Diagnosis {
+fn alone(s: &Situation<'_>, policy: &Policy, node: &Assessment, known: bool) -> Diagnosis {
     match (&node.agent, &node.lease) {
         (Agent::Unknown | Agent::Lapsed, _) | (Agent::Gone { .. }, Lease::Young) => {
             Diagnosis::Unknown
         }
-        (Agent::Up { .. }, lease) => with_agent(node, lease, known),
-        (Agent::Gone { .. }, Lease::Fresh | Lease::NotReady) => Diagnosis::AgentLost,
+        (Agent::Up { .. }, lease) => with_agent(s, policy, node, lease, known),
+        (Agent::Gone { .. }, Lease::Fresh | Lease::NotReady { .. }) => Diagnosis::AgentLost,
         (Agent::Gone { seen: false, .. }, Lease::Absent) | (Agent::Gone { .. }, Lease::Missing)
             if !known =>
         {
             Diagnosis::NeverJoined
         }
-        (Agent::Gone { .. }, lease) => without_agent(node, lease, quorum),
+        (Agent::Gone { .. }, lease) => without_agent(node, lease, policy.quorum),
     }
 }
 
-fn with_agent(node: &Assessment, lease: &Lease, known: bool) -> Diagnosis {
+fn with_agent(
+    s: &Situation<'_>,
+    policy: &Policy,
+    node: &Assessment,
+    lease: &Lease,
+    known: bool,
+) -> Diagnosis {
     match lease {
         Lease::Missing if !known => Diagnosis::NeverJoined,
-        Lease::Stale { .. } | Lease::NotReady | Lease::Missing => Diagnosis::K3sAgentDown,
+        Lease::Stale { .. } | Lease::Missing => Diagnosis::K3sAgentDown,
         _ if !node.faults.is_empty() => Diagnosis::CheckFailing,
+        // A node that boots is not Ready for minutes, and that is no fault.
+        Lease::NotReady { since } if s.now.since(*since) >= secs(policy.settle_secs) => {
+            Diagnosis::NotReady
+        }
+        Lease::Fresh | Lease::Absent if node.unheard_since.is_some() => Diagnosis::PartialPartition,
         Lease::Fresh | Lease::Absent => Diagnosis::Healthy,
-        Lease::Young | Lease::Unknown { .. } => Diagnosis::Unknown,
+        Lease::NotReady { .. } | Lease::Young | Lease::Unknown { .. } => Diagnosis::Unknown,
     }
 }
 
 fn without_agent(node: &Assessment, lease: &Lease, quorum: u32) -> Diagnosis {
     if node.reach.reached > 0 {
-        // The machine's kernel answers. With a stale lease k3s is down too, and whoever meets silence may be right about its path.
-        let all_reach_it = node.reach.silent == 0;
-        return match lease {
-            Lease::Absent | Lease::Unknown { .. } if all_reach_it => Diagnosis::AgentLost,
-            Lease::Absent
-            | Lease::Unknown { .. }
-            | Lease::Stale { .. }
-            | Lease::Missing
-            | Lease::Fresh
-            | Lease::NotReady
-            | Lease::Young => Diagnosis::PartialPartition,
+        // The machine's kernel answers. With a stale lease k3s is down too: hung where everybody reaches it; else whoever meets
+        // silence may be right about its path.
+        return match (lease, node.reach.silent == 0, node.reach.is_chorus()) {
+            (Lease::Absent | Lease::Unknown { .. } | Lease::Missing, true, _) => {
+                Diagnosis::AgentLost
+            }
+            (Lease::Stale { .. }, _, true) => Diagnosis::Hung,
+            (
+                Lease::Absent
+                | Lease::Unknown { .. }
+                | Lease::Stale { .. }
+                | Lease::Missing
+                | Lease::Fresh
+                | Lease::NotReady { .. }
+                | Lease::Young,
+                _,
+                _,
+            ) => Diagnosis::PartialPartition,
         };
     }
     if let Machine::Known { state, busy: None } = &node.machine
@@ -223,14 +288,22 @@ fn without_agent(node: &Assessment, lease: &Lease, quorum: u32) -> Diagnosis {
     }
 }
 
-fn bad_since(node: &Assessment) -> Option<Tick> {
+fn bad_since(s: &Situation<'_>, policy: &Policy, node: &Assessment) -> Option<Tick> {
     match node.alone {
-        Diagnosis::Healthy | Diagnosis::NeverJoined => return None,
+        Diagnosis::Healthy => return None,
+        // Declared and never seen: a person should know, once it has had time to join.
+        Diagnosis::NeverJoined => {
+            let since = s.world.since;
+            return (s.now.since(since) >= secs(policy.settle_secs)).then_some(since);
+        }
         Diagnosis::Unknown
         | Diagnosis::K3sAgentDown
         | Diagnosis::CheckFailing
+        | Diagnosis::NotReady
         | Diagnosis::AgentLost
+        | Diagnosis::Hung
         | Diagnosis::PartialPartition
+        | Diagnosis::Flapping
         | Diagnosis::Isolated
         | Diagnosis::PoweredOff
         | Diagnosis::ProviderTrouble
@@ -240,59 +313,16 @@ fn bad_since(node: &Assessment) -> Option<Tick> {
         | Diagnosis::Storm => {}
     }
     let gone = match (&node.agent, &node.lease) {
-        (Agent::Gone { .. }, Lease::Young) => None,
+        (Agent::Gone { .. }, Lease::Young) | (Agent::Lapsed | Agent::Unknown, _) => None,
+        (Agent::Up { .. }, Lease::NotReady { since }) => {
+            (node.alone == Diagnosis::NotReady).then_some(*since)
+        }
         (Agent::Gone { since, .. }, _)
-        | (Agent::Up { since }, Lease::NotReady | Lease::Missing)
-        | (Agent::Up { .. }, Lease::Stale { since }) => Some(*since),
-        (Agent::Up { .. } | Agent::Lapsed | Agent::Unknown, _) => None,
+        | (Agent::Up { since }, Lease::Missing)
+        | (Agent::Up { .. }, Lease::Stale { since, .. }) => Some(*since),
+        (Agent::Up { .. }, _) => node.unheard_since,
     };
     gone.into_iter()
         .chain(node.faults.iter().map(|f| f.since))
         .min()
-}
-
-/// Looks at the cluster as a whole, and takes away diagnoses that must not be acted on.
-fn brake(s: &Situation<'_>, all: &mut Assessments) {
-    let joined = |a: &&Assessment| a.alone != Diagnosis::NeverJoined;
-    let of = all.nodes.values().filter(joined).count();
-    let is_lost =
-        |a: &Assessment| matches!(a.agent, Agent::Gone { .. }) && a.alone != Diagnosis::NeverJoined;
-    let lost = all.nodes.values().filter(|a| is_lost(a)).count();
-    let many = lost >= 1 && (lost == of || (lost >= 2 && lost.saturating_mul(2) > of));
-    let reaches_any = all
-        .nodes
-        .values()
-        .any(|a| is_lost(a) && a.reach.controller_reached);
-    let down = all
-        .nodes
-        .iter()
-        .filter(|(name, a)| a.is_down() && !is_parked(s, name))
-        .count();
-    let limit = match usize::try_from(s.policy.storm_limit).unwrap_or(usize::MAX) {
-        0 => (s.inventory.nodes.len() / 3).max(1),
-        set => set,
-    };
-    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    all.cut_off = (many && !reaches_any).then(|| Waiting::AmICutOff {
-        lost: count(lost),
-        of: count(of),
-    });
-    all.storm = (down > limit).then(|| Waiting::Storm {
-        down: count(down),
-        limit: count(limit),
-    });
-    for node in all.nodes.values_mut() {
-        if all.cut_off.is_some() && is_lost(node) {
-            node.diagnosis = Diagnosis::ControllerCutOff;
-        } else if all.storm.is_some() && node.is_down() {
-            node.diagnosis = Diagnosis::Storm;
-        }
-    }
-}
-
-/// A parked node is known to a person, and no part of a new storm.
-fn is_parked(s: &Situation<'_>, node: &NodeName) -> bool {
-    s.ledger
-        .open_incident(node)
-        .is_some_and(|i| i.standing == Standing::Parked)
 }

@@ -2,6 +2,7 @@
 
 use crate::fact::OperationRef;
 use crate::id::{EffectId, IncidentId, NodeName};
+use crate::policy::step::StepKind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -49,6 +50,11 @@ pub enum Action {
         /// Key of the pending password.
         password_key: String,
     },
+    /// Forget a pending password that was certainly never used.
+    DiscardPassword {
+        /// Its key in the secret store.
+        password_key: String,
+    },
     /// Delete the post-install script and the join token.
     Cleanup {
         /// The provider's id of the script.
@@ -77,8 +83,31 @@ impl Action {
             | Self::Restore { .. }
             | Self::Uncordon
             | Self::PromotePassword { .. }
+            | Self::DiscardPassword { .. }
             | Self::Cleanup { .. }
             | Self::Page { .. } => false,
+        }
+    }
+
+    /// The kind of rung that this is the act of; `None`: of none, or of a recreate's preparation.
+    #[must_use]
+    pub fn kind(&self) -> Option<StepKind> {
+        match self {
+            Self::ApplyFix { .. } => Some(StepKind::Fix),
+            Self::Start => Some(StepKind::Start),
+            Self::Reboot => Some(StepKind::Reboot),
+            Self::Recreate { .. } => Some(StepKind::Recreate),
+            Self::Remember
+            | Self::Cordon
+            | Self::StorePassword
+            | Self::PrepareScript
+            | Self::Release
+            | Self::Restore { .. }
+            | Self::Uncordon
+            | Self::PromotePassword { .. }
+            | Self::DiscardPassword { .. }
+            | Self::Cleanup { .. }
+            | Self::Page { .. } => None,
         }
     }
 
@@ -98,6 +127,7 @@ impl Action {
             Self::Restore { .. } => "restore",
             Self::Uncordon => "uncordon",
             Self::PromotePassword { .. } => "promote-password",
+            Self::DiscardPassword { .. } => "discard-password",
             Self::Cleanup { .. } => "cleanup",
             Self::Page { .. } => "page",
         }

@@ -8,7 +8,10 @@ use crate::id::NodeName;
 use crate::ladder::{self, Next};
 use crate::ledger::Incident;
 use crate::plan::{Situation, plan};
+use crate::policy::step::StepKind;
+use crate::policy::{Mode, Policy};
 use crate::record::{Diagnosis, Record, Rung, Waiting};
+use crate::saga;
 use crate::time::Tick;
 use crate::world::NodeFacts;
 use serde::{Deserialize, Serialize};
@@ -73,13 +76,14 @@ pub fn explain(situation: &Situation<'_>, node: &NodeName) -> Option<Explanation
         Some(open) => open.clone(),
         None => imagined(situation, node, seen)?,
     };
-    let next = next_rung(situation, seen, &incident);
+    let policy = all.policy(situation, node);
+    let next = next_rung(policy, seen, &incident);
     Some(Explanation {
         node: node.clone(),
         diagnosis: seen.diagnosis,
         evidence: seen.evidence.clone(),
         facts: facts(situation, node, seen),
-        rungs: rungs(situation, seen, &incident),
+        rungs: rungs(policy, seen, &incident),
         gates: gates(situation, &all, seen, &incident, next.as_ref()),
         waiting: part.waiting,
         next_look: plan.next_wake,
@@ -99,11 +103,11 @@ fn imagined(s: &Situation<'_>, node: &NodeName, seen: &Assessment) -> Option<Inc
     )
 }
 
-fn next_rung(s: &Situation<'_>, seen: &Assessment, incident: &Incident) -> Option<Rung> {
+fn next_rung(policy: &Policy, seen: &Assessment, incident: &Incident) -> Option<Rung> {
     if let Some(running) = incident.running() {
         return Some(running.rung.clone());
     }
-    match ladder::next(s.policy, seen, incident) {
+    match ladder::next(policy, seen, incident) {
         Next::Take { rung, .. } => Some(rung),
         Next::Tell { .. } | Next::Exhausted { .. } | Next::Nothing => None,
     }
@@ -116,11 +120,13 @@ fn gates(
     incident: &Incident,
     next: Option<&Rung>,
 ) -> Vec<Answer> {
-    let rung = next.unwrap_or(&Rung::Reboot);
+    let first = node_first(all.policy(s, &incident.node), node);
+    let rung = next.unwrap_or(&first);
     let question = Question {
         situation: s,
         all,
         node,
+        policy: all.policy(s, &incident.node),
         incident,
         rung,
         since: incident.running().map_or(incident.diagnosed, |r| r.started),
@@ -136,8 +142,18 @@ fn gates(
         .collect()
 }
 
-fn rungs(s: &Situation<'_>, seen: &Assessment, incident: &Incident) -> Vec<Answer> {
-    let next = ladder::next(s.policy, seen, incident);
+/// The rung whose gates are of interest when none is next: the first of its ladder.
+fn node_first(policy: &Policy, node: &Assessment) -> Rung {
+    let first = policy.steps(node.diagnosis).first().map(|t| t.kind);
+    match first {
+        Some(StepKind::Start) => Rung::Start,
+        Some(StepKind::Recreate) => Rung::Recreate,
+        Some(StepKind::Fix | StepKind::Reboot | StepKind::Page) | None => Rung::Reboot,
+    }
+}
+
+fn rungs(policy: &Policy, seen: &Assessment, incident: &Incident) -> Vec<Answer> {
+    let next = ladder::next(policy, seen, incident);
     let mut all: Vec<Rung> = incident.rungs.iter().map(|r| r.rung.clone()).collect();
     if let Next::Take { rung, .. } = &next {
         all.push(rung.clone());
@@ -147,38 +163,65 @@ fn rungs(s: &Situation<'_>, seen: &Assessment, incident: &Incident) -> Vec<Answe
     for rung in all {
         let name = rung.to_string();
         if !answers.iter().any(|a| a.name == name) {
-            let (yes, why) = why(&rung, &next, seen, incident);
+            let (yes, why) = why(policy, &rung, &next, seen, incident);
             answers.push(Answer { name, yes, why });
         }
     }
     answers
 }
 
-fn why(rung: &Rung, next: &Next, seen: &Assessment, incident: &Incident) -> (bool, String) {
+fn why(
+    policy: &Policy,
+    rung: &Rung,
+    next: &Next,
+    seen: &Assessment,
+    incident: &Incident,
+) -> (bool, String) {
+    let mode = match policy.mode(seen.diagnosis, rung) {
+        Mode::Observe => " (the policy only observes it)",
+        Mode::Approve => " (after a person's yes)",
+        Mode::Auto => "",
+    };
     if incident.running().is_some_and(|r| &r.rung == rung) {
-        return (true, "it is being taken".into());
+        return (true, format!("it is being taken{mode}"));
     }
     match next {
-        Next::Take { rung: chosen, why } if chosen == rung => return (true, why.clone()),
+        Next::Take { rung: chosen, why } if chosen == rung => {
+            return (true, format!("{why}{mode}"));
+        }
         Next::Tell { why } | Next::Exhausted { why } if *rung == Rung::Page => {
             return (true, why.clone());
         }
         Next::Take { .. } | Next::Tell { .. } | Next::Exhausted { .. } | Next::Nothing => {}
     }
+    (false, why_not(policy, rung, seen, incident))
+}
+
+fn why_not(policy: &Policy, rung: &Rung, seen: &Assessment, incident: &Incident) -> String {
+    let kind = StepKind::of(rung);
+    let steps = policy.steps(seen.diagnosis);
+    let place = steps.iter().position(|t| t.kind == kind);
     let taken = incident.rungs.iter().rev().find(|r| &r.rung == rung);
-    let why = match (taken.and_then(|r| r.ended), rung) {
-        (Some((_, result)), _) => format!("it was taken: {result}"),
-        (None, Rung::Recreate) if seen.role == Role::Server => {
-            "a server node never goes past a reboot by itself".into()
-        }
-        (None, Rung::Start | Rung::Reboot | Rung::Recreate)
-            if seen.machine == Machine::NoProvider =>
-        {
-            "this node has no provider".into()
-        }
-        (None, _) => format!("not the answer to {} now", seen.diagnosis),
-    };
-    (false, why)
+    if let Some((_, result)) = taken.and_then(|r| r.ended) {
+        return format!("it was taken: {result}");
+    }
+    if kind == StepKind::Recreate && seen.role == Role::Server {
+        return "a server node never goes past a reboot by itself".into();
+    }
+    if kind.is_power() && seen.machine == Machine::NoProvider {
+        return "this node has no provider".into();
+    }
+    match place {
+        Some(n) => format!(
+            "rung {} of {} for {}: its turn comes when the ones before did not help",
+            n.saturating_add(1),
+            steps.len(),
+            seen.diagnosis
+        ),
+        None if *rung == Rung::Page && steps.is_empty() => "nothing to tell now".into(),
+        None if *rung == Rung::Page => "when no rung is left".into(),
+        None => format!("not the answer to {}", seen.diagnosis),
+    }
 }
 
 fn facts(s: &Situation<'_>, name: &NodeName, seen: &Assessment) -> Vec<FactLine> {
@@ -218,6 +261,7 @@ fn facts(s: &Situation<'_>, name: &NodeName, seen: &Assessment) -> Vec<FactLine>
             p.machine_fresh_secs,
         ),
     ];
+    all.extend(standing(s, name, seen));
     for (observer, probed) in &facts.probes {
         let vantage = match observer {
             Observer::Controller => "controller",
@@ -247,6 +291,57 @@ fn facts(s: &Situation<'_>, name: &NodeName, seen: &Assessment) -> Vec<FactLine>
             value,
             Some(run.at),
             p.finding_fresh_secs,
+        ));
+    }
+    all
+}
+
+/// What holds for as long as nobody takes it back: clock, owner's word, cordon, what it shares with others, what was left behind.
+fn standing(s: &Situation<'_>, name: &NodeName, seen: &Assessment) -> Vec<FactLine> {
+    let facts = s.world.nodes.get(name);
+    let line = |channel: &str, vantage: &str, value: String, at: Option<Tick>| FactLine {
+        channel: channel.into(),
+        vantage: vantage.into(),
+        value,
+        age_ms: at.map(|at| u64::try_from(s.now.since(at).as_millis()).unwrap_or(u64::MAX)),
+        fresh: true,
+    };
+    let mut all = Vec::new();
+    if let Some(off) = seen.skew_secs {
+        let value = format!("off by {off} s: its word about others does not count");
+        let at = facts.and_then(|f| f.heartbeat);
+        all.push(line("clock", "controller", value, at));
+    }
+    if let Some(kube) = facts.and_then(|f| f.kube.as_ref()) {
+        if let Some(reason) = &kube.value.opt_out {
+            let value = format!("opted out of repairs: {reason}");
+            all.push(line("opt-out", "kubernetes", value, Some(kube.at)));
+        }
+        if kube.value.unschedulable {
+            all.push(line(
+                "cordon",
+                "kubernetes",
+                "cordoned".into(),
+                Some(kube.at),
+            ));
+        }
+    }
+    let spec = s.inventory.nodes.get(name);
+    for (key, value) in spec.iter().flat_map(|n| &n.domains) {
+        all.push(line(
+            "domain",
+            "inventory",
+            format!("{key}={value}"),
+            Some(s.now),
+        ));
+    }
+    let incident = s.ledger.open_incident(name);
+    for left in incident.map(saga::left_behind).unwrap_or_default() {
+        all.push(line(
+            "left-behind",
+            "journal",
+            left,
+            incident.map(|i| i.opened),
         ));
     }
     all

@@ -114,6 +114,9 @@ pub struct KubeNode {
     pub stuck_pods: u32,
     /// Local volumes and last replicas that a recreate would destroy, each in words; empty: none.
     pub local_data: Vec<String>,
+    /// Its owner opted out of repairs by the label or annotation `iaso.dev/opt-out`, and why; `None`: did not.
+    #[serde(default)]
+    pub opt_out: Option<String>,
 }
 
 /// A machine's state in the words that all providers share.
@@ -255,7 +258,7 @@ pub enum Observation {
 }
 
 /// A node's role in the cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Runs the control plane; never goes past a reboot by itself.
@@ -273,6 +276,9 @@ pub struct NodeSpec {
     pub role: Role,
     /// The provider's name and the machine's id; `None`: no provider, its ladder ends at a page.
     pub machine: Option<(String, MachineId)>,
+    /// What it shares with others and may fall with: `zone`, `image`, …
+    #[serde(default)]
+    pub domains: std::collections::BTreeMap<String, String>,
 }
 
 /// The operator's nodes.

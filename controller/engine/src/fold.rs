@@ -3,7 +3,7 @@
 use crate::effect::{Effect, Outcome};
 use crate::id::{EffectId, IncidentId};
 use crate::ledger::{EffectState, FoldError, Incident, Ledger, RungState, Standing};
-use crate::record::{Entry, Record, Waiting};
+use crate::record::{Diagnosis, Entry, Record, Waiting};
 use crate::time::Tick;
 
 impl Ledger {
@@ -167,6 +167,8 @@ impl Incident {
             would_have: Vec::new(),
             parked: None,
             verify_failures: 0,
+            verify_failed: None,
+            held: is_held(*diagnosis).then_some(at),
         })
     }
 
@@ -175,6 +177,9 @@ impl Incident {
     pub(crate) fn apply(&mut self, at: Tick, record: &Record) {
         match record {
             Record::Diagnosed { diagnosis, .. } => {
+                if is_held(*diagnosis) || is_held(self.diagnosis) {
+                    self.held = Some(at);
+                }
                 self.diagnosis = *diagnosis;
                 self.diagnosed = at;
                 self.forget_veto();
@@ -207,6 +212,7 @@ impl Incident {
             Record::Verifying { .. } => self.standing = Standing::Verifying(at),
             Record::VerifyFailed { .. } => {
                 self.verify_failures = self.verify_failures.saturating_add(1);
+                self.verify_failed = Some(at);
                 self.standing = match self.parked {
                     Some(_) => Standing::Parked,
                     None => Standing::Open,
@@ -243,6 +249,10 @@ impl Incident {
         self.waiting
             .retain(|w| !matches!(w, Waiting::Vetoed { .. }));
     }
+}
+
+fn is_held(diagnosis: Diagnosis) -> bool {
+    matches!(diagnosis, Diagnosis::Storm | Diagnosis::ControllerCutOff)
 }
 
 impl Record {

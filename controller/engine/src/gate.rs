@@ -1,18 +1,23 @@
 //! Gates: reasons why a disruptive effect may not happen now. Each is a small pure function; all of them are asked, so that an operator
 //! sees every reason at once.
 
-use crate::diagnose::channel::{Lease, Machine};
+mod data;
+mod neighbours;
+mod quota;
+
+use crate::diagnose::channel::{Agent, Lease, Machine};
 use crate::diagnose::reach::reach;
 use crate::diagnose::{Assessment, Assessments};
 use crate::fact::{MachineState, Role};
 use crate::id::EffectId;
-use crate::ledger::{Incident, Ledger, Standing};
+use crate::ledger::Incident;
 use crate::plan::Situation;
-use crate::policy::Mode;
+use crate::policy::step::{StepKind, Terms};
+use crate::policy::window;
+use crate::policy::{Mode, Policy};
 use crate::record::{Rung, Waiting};
 use crate::time::Tick;
 use crate::world::Seen;
-use std::time::Duration;
 
 /// What is asked: may this rung act on this node now?
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +28,8 @@ pub struct Question<'a> {
     pub all: &'a Assessments,
     /// This node.
     pub node: &'a Assessment,
+    /// The policy that holds for it.
+    pub policy: &'a Policy,
     /// Its incident.
     pub incident: &'a Incident,
     /// Which rung.
@@ -33,31 +40,53 @@ pub struct Question<'a> {
     pub claimed: Option<&'a EffectId>,
 }
 
+impl Question<'_> {
+    fn terms(&self) -> Terms {
+        let kind = StepKind::of(self.rung);
+        self.policy.terms(self.incident.diagnosis, kind)
+    }
+
+    /// The machine answers somebody, or its agent speaks: whatever is done to it takes something away that still works.
+    fn answers(&self) -> bool {
+        matches!(self.node.agent, Agent::Up { .. }) || self.node.reach.reached > 0
+    }
+}
+
 /// One gate's answer; `None`: open.
 pub type Answer = (&'static str, Option<Waiting>);
 
 type Gate = fn(&Question<'_>) -> Option<Waiting>;
 
-const ALWAYS: [(&str, Gate); 8] = [
+const ALWAYS: [(&str, Gate); 12] = [
     ("journal", journal),
     ("pause", paused),
+    ("opt-out", opt_out),
     ("denied", denied),
     ("observe", observe),
     ("approval", approval),
-    ("in-flight", in_flight),
-    ("cut-off", cut_off),
-    ("storm", storm),
+    ("window", repair_window),
+    ("cooldown", quota::cooldown),
+    ("in-flight", neighbours::in_flight),
+    ("cut-off", neighbours::cut_off),
+    ("storm", neighbours::storm),
+    ("canary", neighbours::canary),
 ];
+const FIX: [(&str, Gate); 1] = [("fix-budget", quota::fix_budget)];
 const POWER: [(&str, Gate); 2] = [("provider", provider), ("fresh-provider", fresh_machine)];
-const SILENCE: [(&str, Gate); 2] = [("fresh-probes", fresh_probes), ("quorum", quorum)];
+const GROUNDS: [(&str, Gate); 2] = [("fresh-probes", fresh_probes), ("quorum", quorum)];
+const SWITCH: [(&str, Gate); 1] = [("reboot-budget", quota::reboot_budget)];
+const REBOOT: [(&str, Gate); 3] = [
+    ("lost-by-kubernetes", lost_by_kubernetes),
+    ("disruption", neighbours::disruption),
+    ("etcd-quorum", neighbours::etcd_quorum),
+];
 const RECREATE: [(&str, Gate); 5] = [
     ("control-plane", control_plane),
-    ("kubernetes", kubernetes),
-    ("local-data", local_data),
-    ("secret-store", secret_store),
-    ("recreate-budget", recreate_budget),
+    ("kubernetes", data::kubernetes),
+    ("local-data", data::local_data),
+    ("secret-store", data::secret_store),
+    ("recreate-budget", quota::recreate_budget),
 ];
-const REBOOT: [(&str, Gate); 1] = [("reboot-budget", reboot_budget)];
 
 /// Every gate that stands before this rung, with its answer.
 #[must_use]
@@ -65,16 +94,20 @@ pub fn answers(q: &Question<'_>) -> Vec<Answer> {
     let mut gates: Vec<(&'static str, Gate)> = ALWAYS.to_vec();
     match q.rung {
         Rung::Page => return Vec::new(),
-        Rung::Fix(_) => {}
-        Rung::Start => gates.extend(POWER),
+        Rung::Fix(_) => gates.extend(FIX),
+        Rung::Start => {
+            gates.extend(POWER);
+            gates.extend(SWITCH);
+        }
         Rung::Reboot => {
             gates.extend(POWER);
-            gates.extend(SILENCE);
+            gates.extend(GROUNDS);
+            gates.extend(SWITCH);
             gates.extend(REBOOT);
         }
         Rung::Recreate => {
             gates.extend(POWER);
-            gates.extend(SILENCE);
+            gates.extend(GROUNDS);
             gates.extend(RECREATE);
         }
     }
@@ -102,6 +135,13 @@ fn paused(q: &Question<'_>) -> Option<Waiting> {
     })
 }
 
+/// The owner's word stands until Kubernetes shows that it was taken back, however old it is.
+fn opt_out(q: &Question<'_>) -> Option<Waiting> {
+    let facts = q.situation.world.nodes.get(&q.incident.node)?;
+    let reason = facts.kube.as_ref()?.value.opt_out.clone()?;
+    Some(Waiting::OptOut { reason })
+}
+
 fn denied(q: &Question<'_>) -> Option<Waiting> {
     (q.incident.decision(q.rung) == Some(false)).then(|| Waiting::Denied {
         rung: q.rung.clone(),
@@ -109,58 +149,31 @@ fn denied(q: &Question<'_>) -> Option<Waiting> {
 }
 
 fn observe(q: &Question<'_>) -> Option<Waiting> {
-    (q.situation.policy.mode(q.rung) == Mode::Observe).then(|| Waiting::ObserveOnly {
+    (q.terms().mode == Mode::Observe).then(|| Waiting::ObserveOnly {
         rung: q.rung.clone(),
     })
 }
 
+/// A person is asked by policy, and whenever what holds the rung is theirs to decide.
 fn approval(q: &Question<'_>) -> Option<Waiting> {
-    let wanted = q.situation.policy.mode(q.rung) == Mode::Approve || local_data(q).is_some();
+    let theirs = || {
+        let recreate = *q.rung == Rung::Recreate;
+        (recreate && (data::local_data(q).is_some() || quota::cooldown(q).is_some()))
+            || (*q.rung == Rung::Reboot && neighbours::etcd_quorum(q).is_some())
+    };
+    let wanted = q.terms().mode == Mode::Approve || theirs();
     (wanted && q.incident.decision(q.rung) != Some(true)).then(|| Waiting::Approval {
         rung: q.rung.clone(),
     })
 }
 
-fn in_flight(q: &Question<'_>) -> Option<Waiting> {
-    let s = q.situation;
-    let busy = s
-        .ledger
-        .disruptive_in_flight(s.policy, s.now)
-        .map(|e| &e.effect)
-        .find(|e| e.incident != q.incident.id)
-        .map(|e| &e.id);
-    let effect = q
-        .claimed
-        .or(busy)
-        .or_else(|| mending(s.ledger, q).map(|e| &e.effect.id))?;
-    Some(Waiting::InFlight {
-        effect: effect.clone(),
+fn repair_window(q: &Question<'_>) -> Option<Waiting> {
+    let kind = StepKind::of(q.rung);
+    let until = window::wait_for(&q.policy.windows, kind, q.situation.now)?;
+    Some(Waiting::Window {
+        rung: q.rung.clone(),
+        until,
     })
-}
-
-/// Another node is being mended: its power was cycled or its machine recreated, and it has not had its time to come back.
-fn mending<'a>(ledger: &'a Ledger, q: &Question<'_>) -> Option<&'a crate::ledger::EffectState> {
-    let patience = Duration::from_secs(q.situation.policy.rejoin_secs);
-    let others = ledger.incidents.values().filter(|i| {
-        i.id != q.incident.id && matches!(i.standing, Standing::Open) && i.running().is_some()
-    });
-    others
-        .filter_map(|i| {
-            i.effects_of(i.running()?)
-                .rfind(|e| e.effect.action.is_disruptive())
-        })
-        .find(|e| {
-            e.done()
-                .is_some_and(|at| q.situation.now.since(at) < patience)
-        })
-}
-
-fn cut_off(q: &Question<'_>) -> Option<Waiting> {
-    q.all.cut_off.clone()
-}
-
-fn storm(q: &Question<'_>) -> Option<Waiting> {
-    q.all.storm.clone()
 }
 
 fn provider(q: &Question<'_>) -> Option<Waiting> {
@@ -172,10 +185,13 @@ fn provider(q: &Question<'_>) -> Option<Waiting> {
         Machine::Unasked => Some(Waiting::FreshFacts {
             channel: "provider".into(),
         }),
-        Machine::Unknown { class, message } => Some(Waiting::ProviderUnknown {
-            class: class.clone(),
-            message: message.clone(),
-        }),
+        Machine::Unknown { class, message } => {
+            let unknown = || Waiting::ProviderUnknown {
+                class: class.clone(),
+                message: message.clone(),
+            };
+            Some(outage(q).unwrap_or_else(unknown))
+        }
         Machine::Known { state, busy } => match (state, busy) {
             (_, Some(what)) => Some(Waiting::ProviderBusy { what: what.clone() }),
             (MachineState::Blocked(what), None) => Some(Waiting::ProviderBusy {
@@ -190,6 +206,12 @@ fn provider(q: &Question<'_>) -> Option<Waiting> {
             (MachineState::Running | MachineState::Stopped, None) => None,
         },
     }
+}
+
+fn outage(q: &Question<'_>) -> Option<Waiting> {
+    let spec = q.situation.inventory.nodes.get(&q.incident.node)?;
+    let (provider, _) = spec.machine.as_ref()?;
+    q.all.outages.get(provider).cloned()
 }
 
 fn fresh_machine(q: &Question<'_>) -> Option<Waiting> {
@@ -220,76 +242,46 @@ fn fresh_probes(q: &Question<'_>) -> Option<Waiting> {
         &q.all.healthy_observers,
         newer,
     );
-    let fresh = again.reached > 0 || again.is_silence(q.situation.policy.quorum);
+    let fresh = again.reached > 0 || again.is_silence(q.policy.quorum);
     (!fresh && !is_off(q)).then(|| Waiting::FreshFacts {
         channel: "probes".into(),
     })
 }
 
+/// Enough observers say the same: silence before a recreate; before a reboot silence, or all of them an answer.
 fn quorum(q: &Question<'_>) -> Option<Waiting> {
-    let need = q.situation.policy.quorum.max(1);
+    let need = q.policy.quorum.max(1);
     let reach = &q.node.reach;
-    (!reach.is_silence(need) && !is_off(q)).then_some(Waiting::Quorum {
-        have: if reach.reached > 0 { 0 } else { reach.silent },
-        need,
-    })
+    let alive = *q.rung == Rung::Reboot && q.answers();
+    let agree = if alive {
+        reach.is_chorus() && reach.reached >= need
+    } else {
+        reach.is_silence(need)
+    };
+    let have = match (alive, reach.reached > 0) {
+        (true, _) => reach.reached,
+        (false, true) => 0,
+        (false, false) => reach.silent,
+    };
+    (!agree && !is_off(q)).then_some(Waiting::Quorum { have, need })
 }
 
-fn control_plane(q: &Question<'_>) -> Option<Waiting> {
-    (q.node.role == Role::Server).then_some(Waiting::ControlPlane)
-}
-
-fn kubernetes(q: &Question<'_>) -> Option<Waiting> {
+/// A machine that still answers is rebooted only when Kubernetes, by a fresh word, has lost it.
+fn lost_by_kubernetes(q: &Question<'_>) -> Option<Waiting> {
+    if !q.answers() {
+        return None;
+    }
     match &q.node.lease {
+        Lease::Stale { .. } => None,
         Lease::Unknown { why } => Some(Waiting::KubeUnknown { why: why.clone() }),
-        Lease::Young => Some(Waiting::KubeUnknown {
-            why: "the lease was not watched for long enough".into(),
-        }),
-        Lease::Absent | Lease::Fresh | Lease::NotReady | Lease::Stale { .. } | Lease::Missing => {
-            None
+        Lease::Absent | Lease::Fresh | Lease::NotReady { .. } | Lease::Missing | Lease::Young => {
+            Some(Waiting::FreshFacts {
+                channel: "a stale lease: it answers, and Kubernetes has not lost it".into(),
+            })
         }
     }
 }
 
-fn local_data(q: &Question<'_>) -> Option<Waiting> {
-    let s = q.situation;
-    let asked = *q.rung == Rung::Recreate && !s.policy.local_data_expendable;
-    if !asked || q.incident.decision(q.rung) == Some(true) {
-        return None;
-    }
-    let volumes = &s
-        .world
-        .nodes
-        .get(&q.incident.node)?
-        .kube
-        .as_ref()?
-        .value
-        .local_data;
-    (!volumes.is_empty()).then(|| Waiting::LocalData {
-        volumes: volumes.clone(),
-    })
-}
-
-fn secret_store(q: &Question<'_>) -> Option<Waiting> {
-    let why = q.situation.world.secret_store.clone()?;
-    Some(Waiting::SecretStore { why })
-}
-
-fn recreate_budget(q: &Question<'_>) -> Option<Waiting> {
-    let limit = q.situation.policy.recreates_per_day;
-    let used = q.situation.ledger.recreates_today(q.situation.now);
-    (used >= usize::try_from(limit).unwrap_or(usize::MAX)).then(|| Waiting::Budget {
-        what: format!("recreates in 24 hours in the cluster: {used} of {limit}"),
-    })
-}
-
-fn reboot_budget(q: &Question<'_>) -> Option<Waiting> {
-    let limit = q.situation.policy.reboots_per_day;
-    let used = q
-        .situation
-        .ledger
-        .reboots_today(&q.incident.node, q.situation.now);
-    (used >= usize::try_from(limit).unwrap_or(usize::MAX)).then(|| Waiting::Budget {
-        what: format!("reboots of this node in 24 hours: {used} of {limit}"),
-    })
+fn control_plane(q: &Question<'_>) -> Option<Waiting> {
+    (q.node.role == Role::Server).then_some(Waiting::ControlPlane)
 }

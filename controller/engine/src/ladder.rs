@@ -1,15 +1,18 @@
 //! The ladder: which rung comes next for a diagnosis, or why none does.
 //!
 //! **Invariants**
-//! - Only `Isolated` and `PoweredOff` lead to a reboot or a recreate; a fault of DNS, disk or a certificate never does.
-//! - A rung that was taken to its end is not taken again, fixes excepted, and those have a bound.
+//! - The policy orders the rungs, and [`allowed`](crate::policy::step::allowed) says which a diagnosis may have at all: a fault of DNS, disk
+//!   or a certificate never leads to a reboot, and a machine that answers is never recreated.
+//! - A rung has a bound of attempts. What brought the node back for a while is not followed by a recreate: its disk is not the fault.
 //! - A server node is never recreated, and a machine is recreated at most once in an incident.
 
 use crate::diagnose::Assessment;
+use crate::diagnose::channel::Machine;
 use crate::effect::{Action, Outcome, Yield};
 use crate::fact::Role;
 use crate::ledger::Incident;
 use crate::policy::Policy;
+use crate::policy::step::{StepKind, Terms};
 use crate::record::{Diagnosis, Rung};
 
 /// A rung that ended again and again as not needed is left alone after so many.
@@ -45,14 +48,20 @@ pub fn next(policy: &Policy, node: &Assessment, incident: &Incident) -> Next {
     let tell = |why: &str| Next::Tell { why: why.into() };
     match node.diagnosis {
         Diagnosis::Healthy => Next::Nothing,
-        Diagnosis::K3sAgentDown | Diagnosis::CheckFailing => fix(policy, node, incident),
-        Diagnosis::PoweredOff => power(node, incident, true),
-        Diagnosis::Isolated => power(node, incident, false),
+        Diagnosis::K3sAgentDown
+        | Diagnosis::CheckFailing
+        | Diagnosis::NotReady
+        | Diagnosis::Hung
+        | Diagnosis::PoweredOff
+        | Diagnosis::Isolated => climb(policy, node, incident),
         Diagnosis::AgentLost => tell(
-            "the agent is gone and the node is fine: look at the unit iaso-agent on it; nothing is restarted for that",
+            "the agent is gone and the machine answers: look at the unit iaso-agent on it; nothing is restarted for that",
         ),
         Diagnosis::PartialPartition => tell(
-            "some observers reach it and some do not: a partition, which no reboot mends; look at the network between them",
+            "some observers reach it and some do not, or nobody does although its agent speaks: a partition, which no reboot mends; look at the network and the firewall between them",
+        ),
+        Diagnosis::Flapping => tell(
+            "it came back and went away again and again: whatever is done now would be undone or would look like success; look for what comes and goes (network, disk, memory, power)",
         ),
         Diagnosis::ProviderTrouble => tell(
             "the provider has blocked the machine or runs its rescue image: settle that with the provider first",
@@ -69,7 +78,10 @@ pub fn next(policy: &Policy, node: &Assessment, incident: &Incident) -> Next {
         Diagnosis::Storm => tell(
             "too many nodes are down at once: look for the common cause; all is held until fewer are down",
         ),
-        Diagnosis::Unknown | Diagnosis::NeverJoined => {
+        Diagnosis::NeverJoined => tell(
+            "it is declared and never joined: join it, or remove it from the controller's [[nodes]]; Iaso repairs only what once worked",
+        ),
+        Diagnosis::Unknown => {
             tell("too little is known of the machine to act: see what it waits for")
         }
     }
@@ -83,9 +95,11 @@ pub(crate) enum Need {
     Gone,
 }
 
-pub(crate) fn need(diagnosis: Diagnosis) -> Need {
+pub(crate) fn need(policy: &Policy, diagnosis: Diagnosis, kind: StepKind) -> Need {
+    if policy.steps(diagnosis).iter().any(|t| t.kind == kind) {
+        return Need::Stands;
+    }
     match diagnosis {
-        Diagnosis::Isolated | Diagnosis::PoweredOff => Need::Stands,
         Diagnosis::Unknown
         | Diagnosis::ProviderUnknown
         | Diagnosis::ProviderTrouble
@@ -93,45 +107,179 @@ pub(crate) fn need(diagnosis: Diagnosis) -> Need {
         | Diagnosis::ControllerCutOff
         | Diagnosis::Storm => Need::Unsure,
         Diagnosis::Healthy
+        | Diagnosis::Isolated
+        | Diagnosis::PoweredOff
         | Diagnosis::K3sAgentDown
         | Diagnosis::CheckFailing
+        | Diagnosis::NotReady
         | Diagnosis::AgentLost
+        | Diagnosis::Hung
         | Diagnosis::PartialPartition
+        | Diagnosis::Flapping
         | Diagnosis::NeverJoined => Need::Gone,
     }
 }
 
-fn fix(policy: &Policy, node: &Assessment, incident: &Incident) -> Next {
+fn climb(policy: &Policy, node: &Assessment, incident: &Incident) -> Next {
+    let steps = policy.steps(node.diagnosis);
+    for terms in &steps {
+        let rung = match terms.kind {
+            StepKind::Fix => match fix(terms, node, incident) {
+                Some(next) => return next,
+                None => continue,
+            },
+            StepKind::Start => Rung::Start,
+            StepKind::Reboot => Rung::Reboot,
+            StepKind::Recreate => Rung::Recreate,
+            StepKind::Page => break,
+        };
+        if node.machine == Machine::NoProvider {
+            continue;
+        }
+        if rung != Rung::Start
+            && let Some(ends) = ends_here(&rung, node, incident)
+        {
+            return ends;
+        }
+        let begun = incident.attempts(&rung);
+        let left = incident.tried(&rung) < terms.attempts
+            && begun < terms.attempts.saturating_add(MOOT_ATTEMPTS_MAX);
+        if left {
+            let why = why(node.diagnosis, &rung, incident);
+            return Next::Take { rung, why };
+        }
+    }
+    exhausted(node, incident, &steps)
+}
+
+/// What ends the climb before a rung, whatever the policy says.
+fn ends_here(rung: &Rung, node: &Assessment, incident: &Incident) -> Option<Next> {
+    let exhausted = |why: String| Some(Next::Exhausted { why });
+    if let Some(recreate) = incident.recreate() {
+        return exhausted(format!(
+            "the machine was recreated once in this incident ({}) and is not well; Iaso never does that twice. It may still be cordoned. Look at the provider's console and at /post_install.log on the machine",
+            recreate.effect.id
+        ));
+    }
+    if *rung != Rung::Recreate {
+        return None;
+    }
+    if node.role == Role::Server {
+        return exhausted("a server node never goes past a reboot by itself: recreating it could lose the cluster. Restore it by hand".into());
+    }
+    let before = incident.helped_for_a_while()?;
+    exhausted(format!(
+        "{} brought it back for a while and it went away again: its disk is not the fault, so it is not wiped. Look at the network, the provider and the machine's memory; to wipe it all the same, do it by hand",
+        before.rung
+    ))
+}
+
+fn why(diagnosis: Diagnosis, rung: &Rung, incident: &Incident) -> String {
+    let rebooted = incident.attempts(&Rung::Reboot) > 0;
+    let text = match (diagnosis, rung) {
+        (_, Rung::Start) => "the provider says that it is powered off",
+        (Diagnosis::PoweredOff, Rung::Reboot) => "it was powered on and is still off",
+        (Diagnosis::Hung, Rung::Reboot) => {
+            "everybody reaches the machine, and neither its agent nor its kubelet lives: what runs on it hangs, and a reboot may bring it back"
+        }
+        (Diagnosis::K3sAgentDown, Rung::Reboot) => {
+            "its kubelet is down, the fixes did not help, and the policy says reboot"
+        }
+        (_, Rung::Reboot) => {
+            "nobody reaches it and the provider says that it runs: one reboot may bring it back"
+        }
+        (_, Rung::Recreate) if rebooted => "it was rebooted and nobody reaches it still",
+        (_, Rung::Recreate) => "nobody reaches it, and the policy has no reboot before a recreate",
+        (_, Rung::Fix(_) | Rung::Page) => "the policy says so",
+    };
+    text.into()
+}
+
+/// The end of a ladder. Where a machine was switched or wiped in vain a person must decide; a fault of a running one may still change.
+fn exhausted(node: &Assessment, incident: &Incident, steps: &[Terms]) -> Next {
+    let diagnosis = node.diagnosis;
+    if steps.is_empty() {
+        let why = format!("the policy has no rung for {diagnosis}: a person must look");
+        return Next::Tell { why };
+    }
+    let is_fault = matches!(
+        diagnosis,
+        Diagnosis::CheckFailing | Diagnosis::NotReady | Diagnosis::K3sAgentDown
+    );
+    if node.machine == Machine::NoProvider && !is_fault {
+        return Next::Tell {
+            why: "it has no provider that could reboot it: somebody must go and look".into(),
+        };
+    }
+    match diagnosis {
+        Diagnosis::CheckFailing | Diagnosis::NotReady | Diagnosis::K3sAgentDown => Next::Tell {
+            why: no_fix(node, incident),
+        },
+        Diagnosis::Hung => Next::Exhausted {
+            why: "it was rebooted and hangs still: it answers, so its disk may be read. Look at its console, save what is needed, and recreate it by hand if you must".into(),
+        },
+        Diagnosis::Healthy
+        | Diagnosis::Unknown
+        | Diagnosis::AgentLost
+        | Diagnosis::PartialPartition
+        | Diagnosis::Flapping
+        | Diagnosis::Isolated
+        | Diagnosis::PoweredOff
+        | Diagnosis::ProviderTrouble
+        | Diagnosis::ProviderUnknown
+        | Diagnosis::GoneNoProvider
+        | Diagnosis::ControllerCutOff
+        | Diagnosis::Storm
+        | Diagnosis::NeverJoined => Next::Exhausted {
+            why: "every rung of the policy was tried: look at the provider's console".into(),
+        },
+    }
+}
+
+fn no_fix(node: &Assessment, incident: &Incident) -> String {
     let causes: Vec<String> = node
         .faults
         .iter()
         .map(|f| format!("{} ({})", f.code, f.summary))
         .collect();
+    if !causes.is_empty() {
+        return format!(
+            "no fix is left for {}: a restart cannot help, or was tried",
+            causes.join(", ")
+        );
+    }
+    let rebooted = if incident.attempts(&Rung::Reboot) > 0 {
+        ", and a reboot did not help"
+    } else {
+        ""
+    };
+    if node.diagnosis == Diagnosis::NotReady {
+        return "its kubelet is alive and says that the node is not Ready, and no check says why: read the node's conditions with kubectl describe node".into();
+    }
+    format!(
+        "kubelet or k3s-agent is down, and no check says why{rebooted}: look at the unit k3s-agent on the node"
+    )
+}
+
+/// The best remedy that is left.
+fn fix(terms: &Terms, node: &Assessment, incident: &Incident) -> Option<Next> {
     let remedies = node
         .faults
         .iter()
         .flat_map(|f| f.remedies.iter().map(move |r| (f, r)));
     for (fault, remedy) in remedies {
         let rung = Rung::Fix(format!("{}/{remedy}", fault.plugin));
-        let left = incident.tried(&rung) < policy.fix_attempts
-            && incident.attempts(&rung) < policy.fix_attempts.saturating_add(MOOT_ATTEMPTS_MAX)
+        let left = incident.tried(&rung) < terms.attempts
+            && incident.attempts(&rung) < terms.attempts.saturating_add(MOOT_ATTEMPTS_MAX)
             && !refused(incident, &fault.plugin, remedy);
         if left {
-            return Next::Take {
+            return Some(Next::Take {
                 rung,
                 why: format!("{} is critical: {}", fault.code, fault.summary),
-            };
+            });
         }
     }
-    let why = if causes.is_empty() {
-        "kubelet or k3s-agent is down, and no check says why: look at the unit k3s-agent on the node".into()
-    } else {
-        format!(
-            "no fix is left for {}: a restart cannot help, or was tried",
-            causes.join(", ")
-        )
-    };
-    Next::Tell { why }
+    None
 }
 
 /// The agent refused it in this incident: asking again would say the same.
@@ -143,48 +291,4 @@ fn refused(incident: &Incident, plugin: &str, fix: &str) -> bool {
             Some((_, Outcome::Done { yielded: Yield::Fix { result }, .. })) if result == "refused"
         )
     })
-}
-
-fn power(node: &Assessment, incident: &Incident, off: bool) -> Next {
-    let left =
-        |rung: &Rung| incident.tried(rung) == 0 && incident.attempts(rung) < MOOT_ATTEMPTS_MAX;
-    if off && left(&Rung::Start) {
-        return Next::Take {
-            rung: Rung::Start,
-            why: "the provider says that it is powered off".into(),
-        };
-    }
-    if let Some(recreate) = incident.recreate() {
-        return Next::Exhausted {
-            why: format!(
-                "the machine was recreated once in this incident ({}) and is not well; Iaso never does that twice. It may still be cordoned. Look at the provider's console and at /post_install.log on the machine",
-                recreate.effect.id
-            ),
-        };
-    }
-    if left(&Rung::Reboot) {
-        return Next::Take {
-            rung: Rung::Reboot,
-            why: if off {
-                "it was powered on and is still off".into()
-            } else {
-                "nobody reaches it and the provider says that it runs: one reboot may bring it back"
-                    .into()
-            },
-        };
-    }
-    if node.role == Role::Server {
-        return Next::Exhausted {
-            why: "a server node never goes past a reboot by itself: recreating it could lose the cluster. Restore it by hand".into(),
-        };
-    }
-    if left(&Rung::Recreate) {
-        return Next::Take {
-            rung: Rung::Recreate,
-            why: "it was rebooted and nobody reaches it still".into(),
-        };
-    }
-    Next::Exhausted {
-        why: "every rung was tried: look at the provider's console".into(),
-    }
 }

@@ -93,6 +93,12 @@ pub struct Incident {
     pub parked: Option<Tick>,
     /// How often it looked well and was not.
     pub verify_failures: u32,
+    /// When it last was found not to be well after all.
+    #[serde(default)]
+    pub verify_failed: Option<Tick>,
+    /// When a storm, or a controller that was cut off, last held it: it is repaired one by one with the others of that storm.
+    #[serde(default)]
+    pub held: Option<Tick>,
 }
 
 /// All durable state.

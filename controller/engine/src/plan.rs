@@ -2,6 +2,7 @@
 
 mod look;
 pub(crate) mod rung;
+mod tell;
 mod verified;
 pub(crate) mod work;
 

@@ -4,6 +4,7 @@ use crate::effect::{Action, Outcome};
 use crate::id::{EffectId, IncidentId, NodeName};
 use crate::ledger::{EffectState, Incident, Ledger, RungState, Standing};
 use crate::policy::Policy;
+use crate::policy::step::StepKind;
 use crate::record::{Rung, RungResult};
 use crate::time::Tick;
 use std::time::Duration;
@@ -54,14 +55,49 @@ impl Ledger {
             .count()
     }
 
-    /// Reboots of one node in the last 24 hours, those that provably never began left out.
+    /// Reboots and power-ons in the last 24 hours, of one node or (`None`) of all, those that provably never began left out.
     #[must_use]
-    pub fn reboots_today(&self, node: &NodeName, now: Tick) -> usize {
+    pub fn reboots_today(&self, node: Option<&NodeName>, now: Tick) -> usize {
         self.effects()
-            .filter(|e| {
-                &e.effect.node == node && e.effect.action == Action::Reboot && e.counts(now)
-            })
+            .filter(|e| node.is_none_or(|n| &e.effect.node == n))
+            .filter(|e| matches!(e.effect.action, Action::Reboot | Action::Start) && e.counts(now))
             .count()
+    }
+
+    /// Fixes on one node in the last 24 hours, those that provably never began left out.
+    #[must_use]
+    pub fn fixes_today(&self, node: &NodeName, now: Tick) -> usize {
+        self.effects()
+            .filter(|e| &e.effect.node == node)
+            .filter(|e| matches!(e.effect.action, Action::ApplyFix { .. }) && e.counts(now))
+            .count()
+    }
+
+    /// When an act of this kind last began, or may have begun, on a node before a moment, over all incidents.
+    #[must_use]
+    pub fn last_of_kind(&self, node: &NodeName, kind: StepKind, before: Tick) -> Option<Tick> {
+        self.effects()
+            .filter(|e| &e.effect.node == node && !e.never_began())
+            .filter(|e| e.effect.action.kind() == Some(kind))
+            .map(|e| e.intended)
+            .filter(|at| *at < before)
+            .max()
+    }
+
+    /// How often a node looked well and was not within the last `window`: verifications that failed, and incidents that ended.
+    #[must_use]
+    pub fn flaps(&self, node: &NodeName, now: Tick, window: Duration) -> u32 {
+        let lately = |at: Tick| now.since(at) < window;
+        let one = |i: &Incident| {
+            let failed = match i.verify_failed {
+                Some(at) if lately(at) => i.verify_failures,
+                Some(_) | None => 0,
+            };
+            let ended = matches!(i.standing, Standing::Closed(at, _) if lately(at));
+            failed.saturating_add(u32::from(ended))
+        };
+        let own = self.incidents.values().filter(|i| &i.node == node);
+        own.map(one).fold(0, u32::saturating_add)
     }
 
     /// Why disruptive effects on a node are held by a person, if they are.
@@ -175,6 +211,23 @@ impl Incident {
             .rev()
             .find(|(_, r, _)| r == rung)
             .map(|(_, _, yes)| *yes)
+    }
+
+    /// A person said yes to a rung after this moment, and did not take it back.
+    #[must_use]
+    pub fn approved_after(&self, rung: &Rung, after: Tick) -> bool {
+        let last = self.decisions.iter().rev().find(|(_, r, _)| r == rung);
+        last.is_some_and(|(at, _, yes)| *yes && *at > after)
+    }
+
+    /// A power-on or a reboot of this incident brought the node back for a while.
+    #[must_use]
+    pub fn helped_for_a_while(&self) -> Option<&RungState> {
+        self.rungs
+            .iter()
+            .rev()
+            .filter(|r| matches!(r.rung, Rung::Start | Rung::Reboot))
+            .find(|r| matches!(r.ended, Some((_, RungResult::Recovered))))
     }
 
     /// The recreate that happened or may have happened; at most one.

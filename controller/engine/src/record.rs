@@ -28,10 +28,16 @@ pub enum Diagnosis {
     K3sAgentDown,
     /// The node is up, and a check found a fault (DNS, disk, time, certificate, …).
     CheckFailing,
+    /// The kubelet renews its lease and says that the node is not Ready, for longer than settling takes.
+    NotReady,
     /// The agent is gone, the node is fine.
     AgentLost,
-    /// Some reach it and some do not.
+    /// Agent gone and lease stale, and everybody reaches the machine's kernel: what runs on it is hung or dead, the network is not.
+    Hung,
+    /// Some reach it and some do not, or nobody does although its agent speaks.
     PartialPartition,
+    /// It looked well and was not, again and again.
+    Flapping,
     /// Nobody reaches it, and the provider says that it runs: cut off outside the machine, or hung.
     Isolated,
     /// The provider says that it is powered off.
@@ -127,6 +133,53 @@ pub enum Waiting {
         /// Most that Iaso acts on.
         limit: u32,
     },
+    /// All nodes of one failure domain are down: look there, not at the nodes.
+    Domain {
+        /// Which, `key=value`.
+        domain: String,
+        /// Down.
+        down: u32,
+        /// Of so many.
+        of: u32,
+    },
+    /// A storm is over, and another node of it is repaired and watched first.
+    Canary {
+        /// Whose incident.
+        incident: IncidentId,
+    },
+    /// So many others are away that this node, which still answers, must stay.
+    Disruption {
+        /// Away, or cordoned.
+        away: u32,
+        /// Most that may be away, this node among them.
+        limit: u32,
+    },
+    /// Too few healthy servers would be left to agree.
+    EtcdQuorum {
+        /// Other servers that are well.
+        have: u32,
+        /// How many must be.
+        need: u32,
+    },
+    /// The same was done to this node not long ago.
+    Cooldown {
+        /// Which rung.
+        rung: Rung,
+        /// Until then.
+        until: Tick,
+    },
+    /// The repair window of the rung is closed.
+    Window {
+        /// Which rung.
+        rung: Rung,
+        /// It opens then.
+        until: Tick,
+    },
+    /// The node's owner opted out, by label or annotation.
+    OptOut {
+        /// In their words.
+        reason: String,
+    },
     /// Something else is in flight.
     InFlight {
         /// What.
@@ -138,6 +191,13 @@ pub enum Waiting {
         class: String,
         /// With what to do.
         message: String,
+    },
+    /// The provider says nothing useful of any of its machines: it is the one in trouble.
+    ProviderOutage {
+        /// Its name.
+        provider: String,
+        /// Of so many machines.
+        machines: u32,
     },
     /// The provider is busy with the machine, or has locked it.
     ProviderBusy {

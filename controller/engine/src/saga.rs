@@ -12,6 +12,7 @@ use crate::effect::{Action, Outcome, Remembered, Yield};
 use crate::ladder::{Need, need};
 use crate::ledger::{EffectState, Incident, RungState};
 use crate::plan::work::{Work, trouble};
+use crate::policy::step::StepKind;
 use crate::record::{Diagnosis, RungResult, Waiting};
 use crate::time::Tick;
 use std::time::Duration;
@@ -52,7 +53,7 @@ pub(crate) fn step(w: &mut Work<'_>, incident: &Incident, rung: &RungState) {
 }
 
 fn prepare(w: &mut Work<'_>, incident: &Incident, rung: &RungState) {
-    match need(w.node.diagnosis) {
+    match need(w.policy, w.node.diagnosis, StepKind::Recreate) {
         Need::Gone => {
             if undo(w, incident) {
                 let why = format!(
@@ -161,13 +162,14 @@ fn wipe(w: &mut Work<'_>, incident: &Incident, rung: &RungState) -> Step {
 
 fn rejoin(w: &mut Work<'_>, incident: &Incident, rung: &RungState, recreate: &EffectState) {
     let done = recreate.done().unwrap_or(recreate.intended);
-    let late = done.after(Duration::from_secs(w.s.policy.rejoin_secs));
+    let terms = w.terms(incident, &rung.rung);
+    let late = done.after(Duration::from_secs(terms.wait_secs));
     if w.s.now >= late {
         w.page(
             "rejoin overdue",
             format!(
                 "{} was recreated {} s ago and is not back: {}. Iaso goes on waiting and never recreates twice; look at /post_install.log on the machine",
-                w.name, w.s.policy.rejoin_secs, w.node.evidence.join("; ")
+                w.name, terms.wait_secs, w.node.evidence.join("; ")
             ),
         );
     }
@@ -199,7 +201,7 @@ fn rejoin(w: &mut Work<'_>, incident: &Incident, rung: &RungState, recreate: &Ef
             return;
         }
     }
-    if tidy_script(w, incident) != Step::Waits {
+    if tidy_script(w, incident) != Step::Waits && tidy_passwords(w, incident) != Step::Waits {
         w.end(
             incident,
             rung,
@@ -242,9 +244,10 @@ fn green(w: &Work<'_>, recreate: &EffectState) -> bool {
     ran && w.node.diagnosis == Diagnosis::Healthy
 }
 
-/// Takes back what was prepared: the script with its token, and the cordon. True when nothing is left to take back.
+/// Takes back what was prepared: the script with its token, passwords that were never used, and the cordon. True when nothing is left
+/// to take back.
 pub(crate) fn undo(w: &mut Work<'_>, incident: &Incident) -> bool {
-    if tidy_script(w, incident) == Step::Waits {
+    if tidy_script(w, incident) == Step::Waits || tidy_passwords(w, incident) == Step::Waits {
         return false;
     }
     let last = |name: &str| {
@@ -275,6 +278,76 @@ fn tidy_script(w: &mut Work<'_>, incident: &Incident) -> Step {
         .rposition(|e| matches!(e.effect.action, Action::PrepareScript) && e.done().is_some())
         .unwrap_or(0);
     once(w, incident, from, &cleanup)
+}
+
+/// Forgets every pending password that no recreate can have used: a provider may have taken one whose answer was lost.
+fn tidy_passwords(w: &mut Work<'_>, incident: &Incident) -> Step {
+    for key in unused_passwords(incident) {
+        let discard = Action::DiscardPassword { password_key: key };
+        if once(w, incident, 0, &discard) == Step::Waits {
+            return Step::Waits;
+        }
+    }
+    Step::Done
+}
+
+/// Stored, and named by no recreate that may have begun; discarded ones left in: the step knows that it is done.
+fn unused_passwords(incident: &Incident) -> Vec<String> {
+    let stored = incident.effects.iter().filter_map(stored_password);
+    let used = |key: &str| {
+        incident.effects.iter().any(|e| {
+            let names = matches!(&e.effect.action, Action::Recreate { password_key, .. } if password_key == key);
+            names && !e.never_began()
+        })
+    };
+    stored
+        .map(|(key, _)| key)
+        .filter(|key| !used(key))
+        .collect()
+}
+
+/// What an incident has left on the node, at the provider or in the secret store, in words with what to do; empty: nothing.
+pub(crate) fn left_behind(incident: &Incident) -> Vec<String> {
+    let mut all = Vec::new();
+    let last = |name: &str| incident.last_done(name).and_then(EffectState::done);
+    let keep = remembered(incident).is_some_and(|r| r.was_cordoned);
+    let node = &incident.node;
+    if last("cordon").is_some_and(|at| last("uncordon").is_none_or(|u| u < at)) && !keep {
+        all.push(format!(
+            "{node} is cordoned by Iaso: it is uncordoned when it is well again, or with kubectl uncordon {node}"
+        ));
+    }
+    if last("prepare-script").is_some_and(|at| last("cleanup").is_none_or(|c| c < at)) {
+        all.push("the post-install script and its join token: delete them at the provider and in kube-system".into());
+    }
+    let discarded = |key: &str| {
+        incident.effects.iter().any(|e| {
+            e.done().is_some()
+                && matches!(&e.effect.action, Action::DiscardPassword { password_key } if password_key == key)
+        })
+    };
+    let promoted = last("promote-password").is_some();
+    for (key, _) in incident.effects.iter().filter_map(stored_password) {
+        if !promoted && !discarded(&key) {
+            all.push(format!(
+                "a root password is pending under key {key}: if the machine was recreated, it may be the one in use"
+            ));
+        }
+    }
+    all
+}
+
+fn stored_password(effect: &EffectState) -> Option<(String, Tick)> {
+    match &effect.latest {
+        Some((
+            at,
+            Outcome::Done {
+                yielded: Yield::Password { key },
+                ..
+            },
+        )) => Some((key.clone(), *at)),
+        _ => None,
+    }
 }
 
 /// A step of Kubernetes: skipped without a cluster, waited for while the API does not answer.
@@ -316,7 +389,7 @@ fn once(w: &mut Work<'_>, incident: &Incident, from: usize, action: &Action) -> 
     );
     let essential = !matches!(
         action,
-        Action::Cleanup { .. } | Action::PromotePassword { .. }
+        Action::Cleanup { .. } | Action::PromotePassword { .. } | Action::DiscardPassword { .. }
     );
     let kube = matches!(
         action,
@@ -356,9 +429,20 @@ fn latest<'i>(
             .effects
             .iter()
             .skip(from)
-            .filter(|e| e.effect.action.name() == action.name())
+            .filter(|e| is_same_step(&e.effect.action, action))
     };
     same().next_back().map(|e| (e, same().count()))
+}
+
+/// Of the same kind, and about the same password where it is about one.
+fn is_same_step(one: &Action, other: &Action) -> bool {
+    match (one, other) {
+        (
+            Action::DiscardPassword { password_key: a },
+            Action::DiscardPassword { password_key: b },
+        ) => a == b,
+        _ => one.name() == other.name(),
+    }
 }
 
 fn position(incident: &Incident, effect: &EffectState) -> usize {
@@ -370,17 +454,7 @@ fn position(incident: &Incident, effect: &EffectState) -> usize {
 }
 
 fn pending_password(incident: &Incident) -> Option<(String, Tick)> {
-    let effect = incident.last_done("store-password")?;
-    match &effect.latest {
-        Some((
-            at,
-            Outcome::Done {
-                yielded: Yield::Password { key },
-                ..
-            },
-        )) => Some((key.clone(), *at)),
-        _ => None,
-    }
+    stored_password(incident.last_done("store-password")?)
 }
 
 fn made_script(incident: &Incident) -> Option<(String, String, Tick)> {

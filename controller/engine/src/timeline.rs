@@ -193,6 +193,9 @@ pub fn action(action: &Action) -> String {
         ),
         Action::Uncordon => "uncordon".into(),
         Action::PromotePassword { password_key } => format!("make password {password_key} current"),
+        Action::DiscardPassword { password_key } => {
+            format!("forget password {password_key}, which was never used")
+        }
         Action::Cleanup { script, token } => {
             format!("delete post-install script {script} and join token {token}")
         }

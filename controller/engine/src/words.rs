@@ -11,8 +11,11 @@ impl fmt::Display for Diagnosis {
             Self::Unknown => "unknown",
             Self::K3sAgentDown => "k3s-agent-down",
             Self::CheckFailing => "check-failing",
+            Self::NotReady => "not-ready",
             Self::AgentLost => "agent-lost",
+            Self::Hung => "hung",
             Self::PartialPartition => "partial-partition",
+            Self::Flapping => "flapping",
             Self::Isolated => "isolated",
             Self::PoweredOff => "powered-off",
             Self::ProviderTrouble => "provider-trouble",
@@ -58,8 +61,16 @@ impl Waiting {
             Self::Patience { .. } => "patience",
             Self::AmICutOff { .. } => "am-i-cut-off",
             Self::Storm { .. } => "storm",
+            Self::Domain { .. } => "domain",
+            Self::Canary { .. } => "canary",
+            Self::Disruption { .. } => "disruption",
+            Self::EtcdQuorum { .. } => "etcd-quorum",
+            Self::Cooldown { .. } => "cooldown",
+            Self::Window { .. } => "window",
+            Self::OptOut { .. } => "opt-out",
             Self::InFlight { .. } => "in-flight",
             Self::ProviderUnknown { .. } => "provider-unknown",
+            Self::ProviderOutage { .. } => "provider-outage",
             Self::ProviderBusy { .. } => "provider-busy",
             Self::KubeUnknown { .. } => "kube-unknown",
             Self::LocalData { .. } => "local-data",
@@ -81,13 +92,22 @@ impl Waiting {
     #[must_use]
     pub fn until(&self) -> Option<Tick> {
         match self {
-            Self::Patience { until, .. } | Self::Verifying { until } => Some(*until),
+            Self::Patience { until, .. }
+            | Self::Verifying { until }
+            | Self::Cooldown { until, .. }
+            | Self::Window { until, .. } => Some(*until),
             Self::Quorum { .. }
             | Self::FreshFacts { .. }
             | Self::AmICutOff { .. }
             | Self::Storm { .. }
+            | Self::Domain { .. }
+            | Self::Canary { .. }
+            | Self::Disruption { .. }
+            | Self::EtcdQuorum { .. }
+            | Self::OptOut { .. }
             | Self::InFlight { .. }
             | Self::ProviderUnknown { .. }
+            | Self::ProviderOutage { .. }
             | Self::ProviderBusy { .. }
             | Self::KubeUnknown { .. }
             | Self::LocalData { .. }
@@ -124,10 +144,37 @@ impl fmt::Display for Waiting {
                     "{down} nodes are down at once, Iaso acts on {limit} at most"
                 )
             }
+            Self::Domain { domain, down, of } => write!(
+                f,
+                "{down} of the {of} nodes with {domain} are down: what they share is the fault, not each of them"
+            ),
+            Self::Canary { incident } => write!(
+                f,
+                "after the storm one node is repaired and watched first: {incident}"
+            ),
+            Self::Disruption { away, limit } => write!(
+                f,
+                "it still answers, and {away} others are down or cordoned: {limit} may be away at once"
+            ),
+            Self::EtcdQuorum { have, need } => write!(
+                f,
+                "without it {have} healthy servers are left, {need} must agree: a reboot could end the control plane"
+            ),
+            Self::Cooldown { rung, until: _ } => {
+                write!(f, "the last {rung} of this node is not long enough ago")
+            }
+            Self::Window { rung, until: _ } => {
+                write!(f, "the repair window of {rung} is closed")
+            }
+            Self::OptOut { reason } => write!(f, "the node is opted out of repairs: {reason}"),
             Self::InFlight { effect } => write!(f, "effect {effect} is under way"),
             Self::ProviderUnknown { class, message } => {
                 write!(f, "the provider's word is unknown ({class}): {message}")
             }
+            Self::ProviderOutage { provider, machines } => write!(
+                f,
+                "provider {provider} says nothing useful of any of {machines} machines: it is the one in trouble, or its token is"
+            ),
             Self::ProviderBusy { what } => write!(f, "the provider is busy with it: {what}"),
             Self::KubeUnknown { why } => write!(f, "Kubernetes does not answer: {why}"),
             Self::LocalData { volumes } => {

@@ -2,7 +2,7 @@
 
 use crate::fact::{
     Finding, KubeNode, MachineMetrics, MachineSeen, Observation, Observer, PluginFault,
-    ProbeResult, Severity,
+    ProbeOutcome, ProbeResult, Ready, Severity,
 };
 use crate::id::NodeName;
 use crate::time::Tick;
@@ -54,15 +54,24 @@ pub struct NodeFacts {
     pub heartbeat: Option<Tick>,
     /// The agent's word about itself: 0 healthy to 8 unfit.
     pub self_health: u32,
+    /// The agent's clock minus the controller's at its latest heartbeat, milliseconds.
+    #[serde(default)]
+    pub skew_ms: i64,
     /// The host's boot time by its own clock, milliseconds since the Unix epoch.
     pub host_boot_unix_ms: Option<u64>,
     /// By plugin.
     pub plugins: BTreeMap<String, Seen<PluginRun>>,
     /// Kubernetes' word.
     pub kube: Option<Seen<KubeNode>>,
+    /// Since when every word of Kubernetes was "not Ready".
+    #[serde(default)]
+    pub not_ready_since: Option<Tick>,
     /// By observer, the latest round.
     #[serde(with = "crate::pairs")]
     pub probes: BTreeMap<Observer, Seen<Vec<ProbeResult>>>,
+    /// By observer, since when every round met silence.
+    #[serde(default)]
+    pub silent_since: BTreeMap<Observer, Tick>,
     /// The provider's word.
     pub machine: Option<Seen<MachineSeen>>,
     /// The provider's meters.
@@ -119,11 +128,12 @@ impl World {
             Observation::AgentHeartbeat {
                 node,
                 self_health,
-                skew_ms: _,
+                skew_ms,
             } => {
                 let facts = self.node(node);
                 facts.heartbeat = Some(now);
                 facts.self_health = self_health;
+                facts.skew_ms = skew_ms;
             }
             Observation::Report {
                 node,
@@ -142,7 +152,12 @@ impl World {
                 plugins.insert(plugin, Seen { at: now, value });
             }
             Observation::Kube { node, seen } => {
-                self.node(node).kube = Some(Seen {
+                let facts = self.node(node);
+                facts.not_ready_since = match seen.ready {
+                    Ready::True => None,
+                    Ready::False | Ready::Unknown => facts.not_ready_since.or(Some(now)),
+                };
+                facts.kube = Some(Seen {
                     at: now,
                     value: seen,
                 });
@@ -159,13 +174,7 @@ impl World {
                 round: _,
                 results,
             } => {
-                self.node(target).probes.insert(
-                    observer,
-                    Seen {
-                        at: now,
-                        value: results,
-                    },
-                );
+                self.node(target).hear(now, observer, results);
             }
             Observation::Machine { node, seen } => {
                 self.node(node).machine = Some(Seen {
@@ -187,4 +196,34 @@ impl World {
     fn node(&mut self, name: NodeName) -> &mut NodeFacts {
         self.nodes.entry(name).or_default()
     }
+}
+
+impl NodeFacts {
+    fn hear(&mut self, now: Tick, observer: Observer, results: Vec<ProbeResult>) {
+        match heard(&results) {
+            Some(false) => {
+                self.silent_since.entry(observer.clone()).or_insert(now);
+            }
+            Some(true) => {
+                self.silent_since.remove(&observer);
+            }
+            None => {}
+        }
+        self.probes.insert(
+            observer,
+            Seen {
+                at: now,
+                value: results,
+            },
+        );
+    }
+}
+
+/// What one probe round says: `Some(true)` the machine answered, `Some(false)` silence, `None` nothing.
+pub(crate) fn heard(results: &[ProbeResult]) -> Option<bool> {
+    let met = |wanted: &[ProbeOutcome]| results.iter().any(|r| wanted.contains(&r.outcome));
+    if met(&[ProbeOutcome::Reached, ProbeOutcome::Refused]) {
+        return Some(true);
+    }
+    met(&[ProbeOutcome::Timeout, ProbeOutcome::Unreachable]).then_some(false)
 }

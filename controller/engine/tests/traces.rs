@@ -453,6 +453,7 @@ fn a_controller_without_a_second_observer_never_reboots() {
 fn without_a_cluster_probes_and_provider_carry_the_night() {
     let mut night = styx();
     night.inventory.has_cluster = false;
+    night.policy.local_data_expendable = true;
     let night = night.until_closed(1_500);
     insta::assert_snapshot!("no_cluster", night.trace());
     assert!(night.closed());

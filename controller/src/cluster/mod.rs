@@ -46,6 +46,8 @@ pub struct NodeView {
     pub uid: String,
     /// Version of its kubelet.
     pub kubelet_version: String,
+    /// Its owner opted out of repairs, and why.
+    pub opt_out: Option<String>,
     /// Its lease's `renewTime` as text: only whether it changes matters, so no skew can fake it.
     pub renewed: Option<String>,
 }

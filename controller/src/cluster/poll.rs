@@ -27,6 +27,8 @@ pub struct Poller {
     every: Duration,
     leases: BTreeMap<NodeName, (String, Tick)>,
     contents: BTreeMap<NodeName, Contents>,
+    /// The last word of owners whose Node object may be gone since.
+    opt_outs: BTreeMap<NodeName, String>,
     turn: usize,
 }
 
@@ -48,6 +50,7 @@ impl Poller {
             every,
             leases: BTreeMap::new(),
             contents: BTreeMap::new(),
+            opt_outs: BTreeMap::new(),
             turn: 0,
         }
     }
@@ -88,6 +91,10 @@ impl Poller {
             let view = views.get(node.as_str());
             let lease = view.and_then(|view| self.lease_changed(&node, view));
             if let Some(view) = view {
+                match &view.opt_out {
+                    Some(why) => self.opt_outs.insert(node.clone(), why.clone()),
+                    None => self.opt_outs.remove(&node),
+                };
                 let stale = lease.is_none_or(|at| self.clock.now().since(at) > SUSPICIOUS);
                 let its_turn = self.nodes.len() <= 1 || self.turn % self.nodes.len() == index;
                 if stale
@@ -156,8 +163,10 @@ impl Poller {
                 local_data: self
                     .contents
                     .get(node)
-                    .map(|c| c.local_data.clone())
-                    .unwrap_or_default(),
+                    .cloned()
+                    .unwrap_or_else(unknown)
+                    .local_data,
+                opt_out: self.opt_outs.get(node).cloned(),
             };
         };
         let contents = self.contents.get(node).cloned().unwrap_or_else(unknown);
@@ -170,6 +179,7 @@ impl Poller {
             kubelet_version: view.kubelet_version.clone(),
             stuck_pods: contents.stuck_pods,
             local_data: contents.local_data,
+            opt_out: view.opt_out.clone(),
         }
     }
 }

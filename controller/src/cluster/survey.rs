@@ -44,6 +44,10 @@ fn view(node: Node, renewed: &BTreeMap<String, String>) -> Option<NodeView> {
         Some(_) | None => Ready::Unknown,
     };
     Some(NodeView {
+        opt_out: opt_out(
+            node.metadata.labels.as_ref(),
+            node.metadata.annotations.as_ref(),
+        ),
         renewed: renewed.get(&name).cloned(),
         name,
         ready,
@@ -56,6 +60,27 @@ fn view(node: Node, renewed: &BTreeMap<String, String>) -> Option<NodeView> {
             .node_info
             .map(|info| bounded(&info.kubelet_version, 100))
             .unwrap_or_default(),
+    })
+}
+
+/// The label or annotation by which a node's owner opts out of repairs. Its value says why; `false` takes it back.
+const OPT_OUT: &str = "iaso.dev/opt-out";
+
+fn opt_out(
+    labels: Option<&BTreeMap<String, String>>,
+    annotations: Option<&BTreeMap<String, String>>,
+) -> Option<String> {
+    let said = |map: Option<&BTreeMap<String, String>>| map?.get(OPT_OUT).cloned();
+    // The annotation first: a label's value has no room for a sentence.
+    let why = said(annotations).or_else(|| said(labels))?;
+    if why.trim().eq_ignore_ascii_case("false") {
+        return None;
+    }
+    let why = why.trim();
+    Some(if why.is_empty() || why.eq_ignore_ascii_case("true") {
+        format!("{OPT_OUT} is set")
+    } else {
+        bounded(why, 200)
     })
 }
 
@@ -90,4 +115,29 @@ pub(super) async fn contents(
 fn is_stuck(pod: &Pod, now: Timestamp) -> bool {
     let deleted = pod.metadata.deletion_timestamp.as_ref();
     deleted.is_some_and(|time| now.duration_since(time.0) > STUCK_MARGIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_opts_out_by_label_or_annotation_and_back_by_false() {
+        let map = |value: &str| Some(BTreeMap::from([(OPT_OUT.to_owned(), value.to_owned())]));
+        let asked = |label: Option<&str>, annotation: Option<&str>| {
+            opt_out(
+                label.and_then(map).as_ref(),
+                annotation.and_then(map).as_ref(),
+            )
+        };
+        let set = Some(format!("{OPT_OUT} is set"));
+        assert_eq!(asked(None, None), None);
+        assert_eq!(asked(Some("true"), None), set);
+        assert_eq!(asked(Some(""), None), set);
+        assert_eq!(asked(Some("false"), None), None);
+        assert_eq!(
+            asked(Some("true"), Some("training until Friday")),
+            Some("training until Friday".into())
+        );
+    }
 }

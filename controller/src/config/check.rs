@@ -28,6 +28,11 @@ pub(super) fn check(config: &Config, insecure: bool) -> Result<(), String> {
             config.listen
         ));
     }
+    config.policy.check().map_err(|error| error.to_string())?;
+    config
+        .policy
+        .check_nodes(&config.inventory())
+        .map_err(|error| error.to_string())?;
     within("heartbeat_secs", config.heartbeat_secs, 1, 300)?;
     if config.heartbeat_timeout().as_secs() > config.policy.agent_gone_secs.saturating_mul(3) {
         return Err(format!(
@@ -198,6 +203,7 @@ fn nodes(config: &Config) -> Result<(), String> {
             ));
         }
         machine(config, node)?;
+        domains(node)?;
         if let Some(id) = &node.machine
             && !machines.insert((&node.provider, id))
         {
@@ -208,6 +214,20 @@ fn nodes(config: &Config) -> Result<(), String> {
         if let Some(own) = &node.probe_ports {
             ports(&format!("probe_ports of node {}", node.name), own)?;
         }
+    }
+    Ok(())
+}
+
+/// Most failure domains of one node.
+const DOMAINS_MAX: usize = 16;
+
+fn domains(node: &NodeConfig) -> Result<(), String> {
+    let (name, all) = (&node.name, &node.domains);
+    let long = |text: &String| text.is_empty() || text.len() > 100;
+    if all.len() > DOMAINS_MAX || all.iter().any(|(key, value)| long(key) || long(value)) {
+        return Err(format!(
+            "domains of node {name}: at most {DOMAINS_MAX}, each of 1 to 100 bytes, such as domains = {{ zone = \"fra1\" }}"
+        ));
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod describe;
+mod policy_file;
 
 pub use describe::describe;
 
@@ -96,6 +97,9 @@ pub struct Config {
     /// What an agent may do by itself while it is cut off.
     #[serde(default)]
     pub delegation: DelegationConfig,
+    /// A file with more of the policy, without the `[policy]` heading; a key stands in one of the two.
+    #[serde(default)]
+    pub policy_file: Option<PathBuf>,
     /// The nodes.
     #[serde(default)]
     pub nodes: Vec<NodeConfig>,
@@ -278,6 +282,9 @@ pub struct NodeConfig {
     /// The provider's id of its machine.
     #[serde(default)]
     pub machine: Option<String>,
+    /// What it shares with others and may fall with: `zone = "fra1"`, `image = "ubuntu-24.04"`, …
+    #[serde(default)]
+    pub domains: BTreeMap<String, String>,
     /// Instead of `probe.tcp_ports`.
     #[serde(default)]
     pub probe_ports: Option<Vec<u16>>,
@@ -339,6 +346,9 @@ impl Config {
             detail: parse_detail(&error),
         })?;
         config.resolve_paths(base);
+        if let Some(file) = config.policy_file.clone() {
+            config.policy = policy_file::join(text, &file)?;
+        }
         check::check(&config, insecure).map_err(|what| ConfigError::Invalid {
             path: path.to_owned(),
             what,
@@ -353,6 +363,7 @@ impl Config {
             }
         };
         resolve(&mut self.data_dir);
+        self.policy_file.iter_mut().for_each(resolve);
         self.agent_token_file
             .iter_mut()
             .chain(&mut self.operator_token_file)
@@ -396,6 +407,7 @@ impl Config {
                     name: node.name.clone(),
                     role: node.role,
                     machine,
+                    domains: node.domains.clone(),
                 },
             )
         });

@@ -67,6 +67,7 @@ fn wanted(action: &Action) -> Kind {
         | Action::Restore { .. }
         | Action::Uncordon
         | Action::PromotePassword { .. }
+        | Action::DiscardPassword { .. }
         | Action::Cleanup { .. }
         | Action::Page { .. } => Kind::Other,
     }

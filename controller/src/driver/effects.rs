@@ -117,6 +117,9 @@ impl Pursuit {
             Action::PromotePassword { password_key } => {
                 rejoin_effects::promote(&self, password_key).await;
             }
+            Action::DiscardPassword { password_key } => {
+                rejoin_effects::discard(&self, password_key).await;
+            }
             Action::Cleanup { script, token } => {
                 rejoin_effects::cleanup(&self, script, token).await;
             }
@@ -157,6 +160,7 @@ impl Pursuit {
             | Action::Restore { .. }
             | Action::Uncordon
             | Action::PromotePassword { .. }
+            | Action::DiscardPassword { .. }
             | Action::Cleanup { .. }
             | Action::Page { .. } => self.execute().await,
         }

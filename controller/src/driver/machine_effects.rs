@@ -119,6 +119,7 @@ pub(super) async fn order(pursuit: &Pursuit) {
         | Action::Restore { .. }
         | Action::Uncordon
         | Action::PromotePassword { .. }
+        | Action::DiscardPassword { .. }
         | Action::Cleanup { .. }
         | Action::Page { .. } => owned.provider.power_cycle(&owned.id).await,
     };

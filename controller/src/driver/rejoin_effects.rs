@@ -67,6 +67,7 @@ pub(super) async fn cluster(pursuit: &Pursuit) {
         | Action::StorePassword
         | Action::PrepareScript
         | Action::PromotePassword { .. }
+        | Action::DiscardPassword { .. }
         | Action::Cleanup { .. }
         | Action::Page { .. }) => {
             let detail = format!("{} is no effect on Kubernetes", other.name());
@@ -156,6 +157,21 @@ pub(super) async fn promote(pursuit: &Pursuit, password_key: &str) {
                     Yield::Nothing,
                 )
                 .await;
+        }
+        Err(error) => pursuit.not_started("unavailable", chain(&error)).await,
+    }
+}
+
+/// Forgets a pending password that no machine was given.
+pub(super) async fn discard(pursuit: &Pursuit, password_key: &str) {
+    let Some((key, version)) = split_key(password_key) else {
+        let detail = format!("{password_key:?} is no key of a password");
+        return pursuit.not_started("invalid", detail).await;
+    };
+    match pursuit.hands.secrets.discard(&key, &version).await {
+        Ok(()) => {
+            let detail = "the pending password is forgotten: no machine was given it";
+            pursuit.done(detail, Yield::Nothing).await;
         }
         Err(error) => pursuit.not_started("unavailable", chain(&error)).await,
     }

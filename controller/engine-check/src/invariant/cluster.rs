@@ -37,6 +37,14 @@ pub(super) fn no_storm(s: &Situation<'_>, _: &History, _: &Effect) -> Broken {
     })
 }
 
+pub(super) fn no_domain_failure(s: &Situation<'_>, _: &History, effect: &Effect) -> Broken {
+    let (domain, dark, of) = sight::dark_domain(s, &effect.node)?;
+    Some((
+        "no-domain-failure",
+        format!("{dark} of the {of} nodes of {domain} are down at once"),
+    ))
+}
+
 /// A machine that was wiped has its time to come back before another node is interrupted.
 pub(super) fn others_mending(s: &Situation<'_>, history: &History, effect: &Effect) -> Broken {
     let patience_ms = s.policy.rejoin_secs.saturating_mul(1_000);

@@ -4,7 +4,7 @@ use super::Broken;
 use super::form::rung_of;
 use super::person::said;
 use crate::history::{End, History};
-use crate::sight;
+use crate::{law, sight};
 use iaso_engine::effect::{Action, Effect};
 use iaso_engine::fact::{MachineState, Severity};
 use iaso_engine::plan::Situation;
@@ -34,6 +34,33 @@ pub(super) fn silence(s: &Situation<'_>, _: &History, effect: &Effect) -> Broken
             format!(
                 "{silent} of {need} observers met silence, controller among them: {controller}"
             ),
+        )
+    })
+}
+
+/// Before a reboot the silence of all, or the answer of all with a node that Kubernetes has lost.
+pub(super) fn silent_or_lost(s: &Situation<'_>, history: &History, effect: &Effect) -> Broken {
+    let node = &effect.node;
+    let alive = sight::answers_anybody(s, node) || sight::is_up(s, node);
+    if !alive || !law::may_reboot_alive(s, node) {
+        return silence(s, history, effect)
+            .or_else(|| kubelet_silent(s, history, effect))
+            .or_else(|| probed_since(s, history, effect));
+    }
+    if !sight::lost_by_kubernetes(s, node) {
+        return Some((
+            "alive-means-lost-by-kubernetes",
+            format!("{node} answers, and Kubernetes has not lost it by a fresh word"),
+        ));
+    }
+    let since = decided(history, effect);
+    let newer = Tick(since.0.saturating_add(1));
+    let (answered, silent, controller) = sight::chorus(s, node, newer);
+    let need = quorum(s);
+    (answered < need || silent > 0 || !controller).then(|| {
+        (
+            "quorum-of-answers",
+            format!("{answered} of {need} observers reach it after the decision, {silent} do not, the controller among the first: {controller}"),
         )
     })
 }
@@ -125,7 +152,10 @@ pub(super) fn only_when_stopped(s: &Situation<'_>, _: &History, effect: &Effect)
 }
 
 pub(super) fn local_data(s: &Situation<'_>, _: &History, effect: &Effect) -> Broken {
-    if !s.inventory.has_cluster {
+    let expendable = law::over(s, &effect.node, |o| o.local_data_expendable)
+        .unwrap_or(s.policy.local_data_expendable);
+    let given_up = expendable || said(s, effect, &Rung::Recreate) == Some(true);
+    if !s.inventory.has_cluster && given_up {
         return None;
     }
     let Some(kube) = sight::kube(s, &effect.node) else {
@@ -134,7 +164,6 @@ pub(super) fn local_data(s: &Situation<'_>, _: &History, effect: &Effect) -> Bro
             "Kubernetes did not say lately what lies on the node".into(),
         ));
     };
-    let given_up = s.policy.local_data_expendable || said(s, effect, &Rung::Recreate) == Some(true);
     (!given_up && !kube.local_data.is_empty())
         .then(|| ("local-data-kept", kube.local_data.join(", ")))
 }
@@ -165,7 +194,7 @@ pub(super) fn fix_of_a_finding(s: &Situation<'_>, _: &History, effect: &Effect) 
         r.value.findings.iter().any(|f| {
             f.severity == Severity::Critical
                 && f.remedies.contains(fix)
-                && s.policy.acts_on(&f.code)
+                && law::acts_on(s, &effect.node, &f.code)
         })
     });
     (!named).then(|| {

@@ -40,7 +40,10 @@ pub(super) fn live(_: &Situation<'_>, history: &History, effect: &Effect) -> Bro
     let standing = history.case(&effect.incident)?.standing;
     let harmless = matches!(
         effect.action,
-        Action::Page { .. } | Action::Uncordon | Action::Cleanup { .. }
+        Action::Page { .. }
+            | Action::Uncordon
+            | Action::Cleanup { .. }
+            | Action::DiscardPassword { .. }
     );
     match standing {
         Standing::Open => None,
@@ -85,6 +88,7 @@ pub(super) fn rung_of(action: &Action) -> Option<Rung> {
         | Action::Restore { .. }
         | Action::Uncordon
         | Action::PromotePassword { .. }
+        | Action::DiscardPassword { .. }
         | Action::Cleanup { .. }
         | Action::Page { .. } => None,
     }

@@ -181,6 +181,32 @@ pub(super) fn promotes_what_was_used(
     })
 }
 
+/// A password that a machine may have been given stays.
+pub(super) fn never_used(_: &Situation<'_>, history: &History, effect: &Effect) -> Broken {
+    let Action::DiscardPassword { password_key } = &effect.action else {
+        return None;
+    };
+    let own = done(history, effect)
+        .any(|a| matches!(&a.yielded, Yield::Password { key } if key == password_key));
+    if !own {
+        return Some((
+            "discard-only-our-own",
+            format!("this incident did not store the password {password_key}"),
+        ));
+    }
+    let user = history.all().find(|a| {
+        let given =
+            matches!(&a.action, Action::Recreate { password_key: k, .. } if k == password_key);
+        let promoted =
+            matches!(&a.action, Action::PromotePassword { password_key: k } if k == password_key);
+        promoted || (given && a.end != End::NeverBegan)
+    })?;
+    Some((
+        "used-password-kept",
+        format!("{} may have given {password_key} to the machine", user.id),
+    ))
+}
+
 pub(super) fn cleans_its_own(_: &Situation<'_>, history: &History, effect: &Effect) -> Broken {
     let Action::Cleanup { script, token } = &effect.action else {
         return None;

@@ -2,6 +2,7 @@
 
 use crate::fact::{MachineSeen, MachineState, NodeSpec, Ready, Severity};
 use crate::plan::Situation;
+use crate::policy::Policy;
 use crate::time::Tick;
 use crate::world::{AgentLink, NodeFacts};
 use std::time::Duration;
@@ -35,11 +36,16 @@ pub enum Lease {
     /// Renewed, and Ready.
     Fresh,
     /// Renewed, and not Ready.
-    NotReady,
+    NotReady {
+        /// Since when.
+        since: Tick,
+    },
     /// Not renewed.
     Stale {
         /// Since when.
         since: Tick,
+        /// The node controller has not noticed: Ready still says True. A latched word, and no sign of life.
+        ready: bool,
     },
     /// There is no such Node object.
     Missing,
@@ -151,11 +157,14 @@ pub(super) fn lease(s: &Situation<'_>, facts: &NodeFacts) -> Lease {
     match kube.value.lease_changed {
         Some(at) if s.now.since(at) < window => match kube.value.ready {
             Ready::True => Lease::Fresh,
-            Ready::False | Ready::Unknown => Lease::NotReady,
+            Ready::False | Ready::Unknown => Lease::NotReady {
+                since: facts.not_ready_since.unwrap_or(kube.at),
+            },
         },
         None if is_young(s, s.policy.lease_stale_secs) => Lease::Young,
         changed => Lease::Stale {
             since: changed.unwrap_or(s.world.since),
+            ready: kube.value.ready == Ready::True,
         },
     }
 }
@@ -194,7 +203,7 @@ pub(super) fn machine(s: &Situation<'_>, spec: &NodeSpec, facts: &NodeFacts) -> 
 }
 
 /// Critical findings that are fresh and that the policy acts on. A broken plugin says nothing about the node.
-pub(super) fn faults(s: &Situation<'_>, facts: &NodeFacts) -> Vec<Fault> {
+pub(super) fn faults(s: &Situation<'_>, policy: &Policy, facts: &NodeFacts) -> Vec<Fault> {
     let window = secs(s.policy.finding_fresh_secs);
     let mut all = Vec::new();
     for (plugin, run) in &facts.plugins {
@@ -202,7 +211,7 @@ pub(super) fn faults(s: &Situation<'_>, facts: &NodeFacts) -> Vec<Fault> {
             continue;
         }
         for finding in &run.value.findings {
-            if finding.severity == Severity::Critical && s.policy.acts_on(&finding.code) {
+            if finding.severity == Severity::Critical && policy.acts_on(&finding.code) {
                 all.push(Fault {
                     plugin: plugin.clone(),
                     code: finding.code.clone(),
@@ -214,4 +223,12 @@ pub(super) fn faults(s: &Situation<'_>, facts: &NodeFacts) -> Vec<Fault> {
         }
     }
     all
+}
+
+/// How far the agent's clock is off, seconds, if that is more than the policy takes.
+pub(super) fn skew_secs(s: &Situation<'_>, facts: &NodeFacts) -> Option<i64> {
+    facts.heartbeat?;
+    let off = secs(s.policy.clock_skew_secs);
+    let is_wild = Duration::from_millis(facts.skew_ms.unsigned_abs()) > off;
+    is_wild.then_some(facts.skew_ms / 1_000)
 }

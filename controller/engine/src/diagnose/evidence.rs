@@ -1,14 +1,25 @@
 //! The channels of one node, in words that do not change while nothing changes.
 
-use crate::diagnose::Assessment;
 use crate::diagnose::channel::{Agent, Lease, Machine};
+use crate::diagnose::{Assessment, SELF_HEALTH_MAX};
 use crate::fact::MachineState;
 
 pub(super) fn words(node: &Assessment) -> Vec<String> {
     let mut all = vec![agent(&node.agent).to_owned(), lease(&node.lease)];
+    if let Some(off) = node.skew_secs {
+        all.push(format!("its clock is off by {off} s"));
+    }
+    if node.self_health > SELF_HEALTH_MAX {
+        all.push(format!(
+            "its agent calls itself unfit ({} of 8)",
+            node.self_health
+        ));
+    }
     let asked = node.reach.reached.saturating_add(node.reach.silent);
     // Silence met before its agent came up again is no news.
-    let outdated = matches!(node.agent, Agent::Up { .. }) && node.reach.reached == 0;
+    let outdated = matches!(node.agent, Agent::Up { .. })
+        && node.reach.reached == 0
+        && node.unheard_since.is_none();
     if asked > 0 && !outdated {
         all.push(format!(
             "reached by {} of {asked} observers{}",
@@ -44,8 +55,11 @@ pub(crate) fn lease(lease: &Lease) -> String {
     match lease {
         Lease::Absent => "no cluster configured".into(),
         Lease::Fresh => "lease fresh".into(),
-        Lease::NotReady => "lease fresh, node not Ready".into(),
-        Lease::Stale { .. } => "lease stale".into(),
+        Lease::NotReady { .. } => "lease fresh, node not Ready".into(),
+        Lease::Stale { ready: false, .. } => "lease stale".into(),
+        Lease::Stale { ready: true, .. } => {
+            "lease stale (Ready still says True: latched, and no sign of life)".into()
+        }
         Lease::Missing => "no Node object".into(),
         Lease::Young => "lease not seen for long enough".into(),
         Lease::Unknown { why } => format!("lease unknown: {why}"),

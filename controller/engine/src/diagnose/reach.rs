@@ -1,10 +1,11 @@
 //! Who reaches a node: the words of the observers, weighed by their own health.
 
 use crate::diagnose::channel::secs;
-use crate::fact::{Observer, ProbeOutcome, ProbeResult};
+use crate::fact::Observer;
 use crate::id::NodeName;
 use crate::plan::Situation;
 use crate::time::Tick;
+use crate::world::heard;
 use std::collections::BTreeSet;
 
 /// The latest words that count.
@@ -26,15 +27,12 @@ impl Reach {
     pub fn is_silence(&self, quorum: u32) -> bool {
         self.reached == 0 && self.controller_silent && self.silent >= quorum.max(1)
     }
-}
 
-/// What one probe round says: `Some(true)` the machine answered, `Some(false)` silence, `None` nothing.
-fn word(results: &[ProbeResult]) -> Option<bool> {
-    let met = |wanted: &[ProbeOutcome]| results.iter().any(|r| wanted.contains(&r.outcome));
-    if met(&[ProbeOutcome::Reached, ProbeOutcome::Refused]) {
-        return Some(true);
+    /// The machine's kernel answers everybody who counts, the controller among them: the network is not the fault.
+    #[must_use]
+    pub fn is_chorus(&self) -> bool {
+        self.controller_reached && self.silent == 0
     }
-    met(&[ProbeOutcome::Timeout, ProbeOutcome::Unreachable]).then_some(false)
 }
 
 /// Counts the words about a node that are fresh and not older than `after`.
@@ -56,7 +54,7 @@ pub(crate) fn reach(
             Observer::Controller => true,
             Observer::Node(name) => name != node && healthy.contains(name),
         };
-        match (word(&seen.value), observer) {
+        match (heard(&seen.value), observer) {
             (Some(true), _) => {
                 sum.reached = sum.reached.saturating_add(1);
                 sum.controller_reached |= *observer == Observer::Controller;

@@ -1,11 +1,12 @@
 //! The rungs other than recreate: a fix by the agent, power by the provider. Each is: gates, effect, then time for it to help.
 
-use crate::diagnose::channel::Agent;
+use crate::diagnose::channel::{Agent, Lease};
 use crate::diagnose::reach::reach;
 use crate::effect::{Action, Outcome, Yield};
 use crate::ladder::{Need, need};
 use crate::ledger::{EffectState, Incident, RungState};
 use crate::plan::work::{Work, trouble};
+use crate::policy::step::{StepKind, Verify};
 use crate::record::{Diagnosis, Rung, RungResult, Waiting};
 use crate::saga;
 use crate::time::Tick;
@@ -69,14 +70,10 @@ impl Work<'_> {
                 format!("the agent refused: {detail}"),
             );
         }
-        let until = at.after(Duration::from_secs(self.s.policy.fix_wait_secs));
-        if self.node.diagnosis == Diagnosis::Healthy {
-            self.end(
-                incident,
-                rung,
-                RungResult::Recovered,
-                "every channel says that it is well",
-            );
+        let terms = self.terms(incident, &rung.rung);
+        let until = at.after(Duration::from_secs(terms.wait_secs));
+        if let Some(why) = self.helped(terms.verify, at) {
+            self.end(incident, rung, RungResult::Recovered, why);
         } else if matches!(self.node.agent, Agent::Gone { .. }) {
             self.end(
                 incident,
@@ -99,11 +96,16 @@ impl Work<'_> {
 
     fn begin_fix(&mut self, incident: &Incident, rung: &RungState, name: &str) {
         let still = match self.node.diagnosis {
-            Diagnosis::K3sAgentDown | Diagnosis::CheckFailing | Diagnosis::Storm => true,
+            Diagnosis::K3sAgentDown
+            | Diagnosis::CheckFailing
+            | Diagnosis::NotReady
+            | Diagnosis::Storm => true,
             Diagnosis::Unknown => self.node.bad_since.is_none(),
             Diagnosis::Healthy
             | Diagnosis::AgentLost
+            | Diagnosis::Hung
             | Diagnosis::PartialPartition
+            | Diagnosis::Flapping
             | Diagnosis::Isolated
             | Diagnosis::PoweredOff
             | Diagnosis::ProviderTrouble
@@ -193,7 +195,8 @@ impl Work<'_> {
     }
 
     fn begin_power(&mut self, incident: &Incident, rung: &RungState, action: &Action) {
-        match need(self.node.diagnosis) {
+        let kind = StepKind::of(&rung.rung);
+        match need(self.policy, self.node.diagnosis, kind) {
             Need::Gone => {
                 let why = format!("the node is {} now", self.node.diagnosis);
                 self.end(incident, rung, RungResult::Moot, why);
@@ -217,8 +220,9 @@ impl Work<'_> {
         effect: &EffectState,
         at: Tick,
     ) {
-        let policy = self.s.policy;
-        let quiet = at.after(Duration::from_secs(policy.reboot_wait_secs));
+        let policy = self.policy;
+        let terms = self.terms(incident, &rung.rung);
+        let quiet = at.after(Duration::from_secs(terms.wait_secs));
         let join = at.after(Duration::from_secs(policy.rejoin_secs));
         let words = reach(self.s, self.name, &self.all.healthy_observers, at);
         let still_dark = match self.node.diagnosis {
@@ -228,8 +232,12 @@ impl Work<'_> {
             | Diagnosis::Unknown
             | Diagnosis::K3sAgentDown
             | Diagnosis::CheckFailing
+            | Diagnosis::NotReady
             | Diagnosis::AgentLost
+            // A machine that boots answers long before k3s does: that is not "hung still".
+            | Diagnosis::Hung
             | Diagnosis::PartialPartition
+            | Diagnosis::Flapping
             | Diagnosis::ProviderTrouble
             | Diagnosis::ProviderUnknown
             | Diagnosis::GoneNoProvider
@@ -237,19 +245,11 @@ impl Work<'_> {
             | Diagnosis::Storm
             | Diagnosis::NeverJoined => false,
         };
-        if self.node.diagnosis == Diagnosis::Healthy {
-            self.end(
-                incident,
-                rung,
-                RungResult::Recovered,
-                "every channel says that it is well",
-            );
+        if let Some(why) = self.helped(terms.verify, at) {
+            self.end(incident, rung, RungResult::Recovered, why);
         } else if self.s.now >= quiet && still_dark {
             let proof = proof(effect);
-            let why = format!(
-                "{proof}, and nobody reaches it {} s later",
-                policy.reboot_wait_secs
-            );
+            let why = format!("{proof}, and nobody reaches it {} s later", terms.wait_secs);
             self.end(incident, rung, RungResult::NoHelp, why);
         } else if self.s.now >= join {
             let why = format!(
@@ -264,6 +264,24 @@ impl Work<'_> {
         } else {
             let of = "it is not silent to everybody: it has until then to become Ready".into();
             self.waiting.insert(Waiting::Patience { until: join, of });
+        }
+    }
+}
+
+impl Work<'_> {
+    /// Why a rung has helped, by the policy's condition; `None`: not yet. Only what was seen after it was done counts.
+    fn helped(&self, verify: Verify, done: Tick) -> Option<&'static str> {
+        let facts = self.s.world.nodes.get(self.name);
+        let renewed = facts
+            .and_then(|f| f.kube.as_ref())
+            .and_then(|k| k.value.lease_changed)
+            .is_some_and(|at| at > done);
+        if self.node.diagnosis == Diagnosis::Healthy {
+            Some("every channel says that it is well")
+        } else if verify == Verify::Ready && self.node.lease == Lease::Fresh && renewed {
+            Some("Kubernetes says Ready, which the policy takes for enough")
+        } else {
+            None
         }
     }
 }

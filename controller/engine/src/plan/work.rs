@@ -8,7 +8,9 @@ use crate::id::{EffectId, NodeName};
 use crate::ladder::{self, Next};
 use crate::ledger::{EffectState, Incident, RungState, Standing};
 use crate::plan::{Situation, verified};
-use crate::policy::Mode;
+use crate::policy::outlook::span;
+use crate::policy::step::{StepKind, Terms};
+use crate::policy::{Mode, Policy};
 use crate::record::{Closing, Diagnosis, Record, Rung, RungResult, Waiting};
 use crate::saga;
 use crate::time::Tick;
@@ -17,8 +19,6 @@ use std::time::Duration;
 
 /// More steps than any incident takes at one moment.
 const STEPS_MAX: usize = 32;
-/// A node that looked well and was not so often is flapping: a person should know.
-const FLAPS: u32 = 3;
 /// Longest wait between two tries of the same step.
 const RETRY_SECS_MAX: u64 = 300;
 
@@ -27,6 +27,8 @@ pub(crate) struct Work<'a> {
     pub(crate) all: &'a Assessments,
     pub(crate) name: &'a NodeName,
     pub(crate) node: &'a Assessment,
+    /// The policy that holds for this node.
+    pub(crate) policy: &'a Policy,
     pub(crate) incident: Option<Incident>,
     pub(crate) records: Vec<Record>,
     pub(crate) waiting: BTreeSet<Waiting>,
@@ -51,6 +53,7 @@ impl<'a> Work<'a> {
             all,
             name,
             node,
+            policy: all.policy(s, name),
             incident: s.ledger.open_incident(name).cloned(),
             records: Vec::new(),
             waiting: BTreeSet::new(),
@@ -166,7 +169,12 @@ impl<'a> Work<'a> {
     }
 
     fn step_verifying(&mut self, incident: &Incident, since: Tick) {
-        let until = since.after(Duration::from_secs(self.s.policy.verify_secs));
+        let last = incident.rungs.iter().rev();
+        let secs = last
+            .map(|r| self.terms(incident, &r.rung).verify_secs)
+            .next()
+            .unwrap_or(self.policy.verify_secs);
+        let until = since.after(Duration::from_secs(secs));
         // A call that was taken for never begun may have begun after all.
         if self.busy(incident) {
             return;
@@ -203,21 +211,18 @@ impl<'a> Work<'a> {
             }
             return;
         }
+        let left = saga::left_behind(incident);
+        let left = if left.is_empty() {
+            String::new()
+        } else {
+            format!("; left behind: {}", left.join("; "))
+        };
         self.waiting.insert(Waiting::Person {
-            why: format!("parked; see the page of {}", incident.id),
+            why: format!("parked; see the page of {}{left}", incident.id),
         });
     }
 
     fn step_open(&mut self, incident: &Incident) {
-        if incident.verify_failures >= FLAPS {
-            self.page(
-                "flapping",
-                format!(
-                    "{} is flapping: it looked well {FLAPS} times and was not",
-                    self.name
-                ),
-            );
-        }
         if self.busy(incident) {
             return;
         }
@@ -247,15 +252,16 @@ impl<'a> Work<'a> {
             return false;
         };
         let id = &effect.effect.id;
-        let patience = Duration::from_secs(self.s.policy.operation_secs);
-        if self.s.now.since(effect.intended) >= patience {
+        let kind = effect.effect.action.kind().unwrap_or(StepKind::Recreate);
+        let patience = self.policy.terms(incident.diagnosis, kind).timeout_secs;
+        if self.s.now.since(effect.intended) >= Duration::from_secs(patience) {
             self.page(
                 &format!("overdue {id}"),
                 format!(
                     "{} on {} has no outcome after {} s ({id}). Iaso goes on asking and does not do it again; look at the provider's console",
                     effect.effect.action.name(),
                     self.name,
-                    self.s.policy.operation_secs
+                    patience
                 ),
             );
         }
@@ -269,11 +275,16 @@ impl<'a> Work<'a> {
             && effect.is_in_flight(self.s.policy, self.s.now)
     }
 
+    /// The terms of a rung, for what the incident's diagnosis is.
+    pub(crate) fn terms(&self, incident: &Incident, rung: &Rung) -> Terms {
+        self.policy.terms(incident.diagnosis, StepKind::of(rung))
+    }
+
     fn climb(&mut self, incident: &Incident) {
-        let until = incident
-            .diagnosed
-            .after(Duration::from_secs(self.s.policy.confirm_secs));
-        if self.s.now < until {
+        let stands = |secs: u64| incident.diagnosed.after(Duration::from_secs(secs));
+        let until = stands(self.policy.confirm_secs);
+        // A node that flaps is well again before its facts could last.
+        if self.s.now < until && self.node.diagnosis != Diagnosis::Flapping {
             self.waiting.insert(Waiting::Patience {
                 until,
                 of: "the facts must last before anything is done".into(),
@@ -281,19 +292,30 @@ impl<'a> Work<'a> {
             self.explain_unknown(incident);
             return;
         }
-        match ladder::next(self.s.policy, self.node, incident) {
-            Next::Nothing => {}
-            Next::Take { rung, why } if self.s.policy.mode(&rung) == Mode::Observe => {
-                self.observe(incident, rung, why);
-            }
-            Next::Take { rung, why } => self.push(Record::RungStarted {
+        let (rung, why) = match ladder::next(self.policy, self.node, incident) {
+            Next::Nothing => return,
+            Next::Tell { why } => return self.tell(incident, why),
+            Next::Exhausted { why } => return self.park(incident, why),
+            Next::Take { rung, why } => (rung, why),
+        };
+        let terms = self.terms(incident, &rung);
+        let until = stands(terms.after_secs);
+        if self.s.now < until {
+            let of = format!(
+                "the policy lets {} stand for {} before {rung}",
+                self.node.diagnosis,
+                span(terms.after_secs)
+            );
+            self.waiting.insert(Waiting::Patience { until, of });
+        } else if terms.mode == Mode::Observe {
+            self.observe(incident, rung, why);
+        } else {
+            self.push(Record::RungStarted {
                 incident: incident.id.clone(),
                 attempt: incident.attempts(&rung).saturating_add(1),
                 rung,
                 why,
-            }),
-            Next::Tell { why } => self.tell(incident, why),
-            Next::Exhausted { why } => self.park(incident, why),
+            });
         }
     }
 
@@ -311,93 +333,13 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn tell(&mut self, incident: &Incident, why: String) {
-        self.explain_unknown(incident);
-        let first = self.all.nodes.iter().find(|(_, a)| {
-            a.diagnosis == self.node.diagnosis
-                && matches!(a.diagnosis, Diagnosis::ControllerCutOff | Diagnosis::Storm)
-        });
-        // One page for a cluster-wide hold, not one for each node.
-        if first.is_none_or(|(name, _)| name == self.name) {
-            let said = format!("{} is {}: {why}", self.name, self.node.diagnosis);
-            self.page(&self.node.diagnosis.to_string(), said);
-        }
-        self.waiting.insert(Waiting::Person { why });
-    }
-
-    /// The reasons that keep a silent node from a diagnosis that could be acted on.
-    fn explain_unknown(&mut self, incident: &Incident) {
-        let held = match self.node.diagnosis {
-            Diagnosis::ControllerCutOff | Diagnosis::Storm => true,
-            Diagnosis::Unknown | Diagnosis::ProviderUnknown | Diagnosis::ProviderTrouble => false,
-            Diagnosis::Healthy
-            | Diagnosis::K3sAgentDown
-            | Diagnosis::CheckFailing
-            | Diagnosis::AgentLost
-            | Diagnosis::PartialPartition
-            | Diagnosis::Isolated
-            | Diagnosis::PoweredOff
-            | Diagnosis::GoneNoProvider
-            | Diagnosis::NeverJoined => return,
-        };
-        for why in self.closed(incident, &Rung::Reboot, incident.opened) {
-            let of_cluster = matches!(why, Waiting::AmICutOff { .. } | Waiting::Storm { .. });
-            let of_facts = matches!(
-                why,
-                Waiting::Quorum { .. }
-                    | Waiting::FreshFacts { .. }
-                    | Waiting::ProviderUnknown { .. }
-                    | Waiting::ProviderBusy { .. }
-            );
-            if of_cluster || (of_facts && !held) {
-                self.waiting.insert(why);
-            }
-        }
-    }
-
-    pub(crate) fn park(&mut self, incident: &Incident, why: String) {
-        self.push(Record::RungStarted {
-            incident: incident.id.clone(),
-            rung: Rung::Page,
-            attempt: incident.attempts(&Rung::Page).saturating_add(1),
-            why: why.clone(),
-        });
-        // Told each time: a person who opened it again waits for a word.
-        let evidence = vec![format!("parked: {why}")];
-        let message = format!("{} is parked: {why}", self.name);
-        self.intend_with(Action::Page { message }, evidence);
-        self.push(Record::RungEnded {
-            incident: incident.id.clone(),
-            rung: Rung::Page,
-            result: RungResult::NoHelp,
-            why: "a person was told".into(),
-        });
-        self.push(Record::Parked {
-            incident: incident.id.clone(),
-            why,
-        });
-    }
-
-    /// Tells a person, once for each matter in an incident.
-    pub(crate) fn page(&mut self, about: &str, message: String) {
-        let told = self.incident.as_ref().is_some_and(|i| {
-            i.effects.iter().any(|e| {
-                matches!(e.effect.action, Action::Page { .. })
-                    && e.effect.evidence.first().is_some_and(|a| a == about)
-            })
-        });
-        if !told {
-            self.intend_with(Action::Page { message }, vec![about.to_owned()]);
-        }
-    }
-
     pub(crate) fn intend(&mut self, action: Action) {
         let mut evidence = vec![format!("diagnosis {}", self.node.diagnosis)];
         evidence.extend(self.node.evidence.iter().cloned());
         self.intend_with(action, evidence);
     }
 
-    fn intend_with(&mut self, action: Action, evidence: Vec<String>) {
+    pub(super) fn intend_with(&mut self, action: Action, evidence: Vec<String>) {
         let Some(incident) = &self.incident else {
             return;
         };
@@ -419,6 +361,7 @@ impl<'a> Work<'a> {
             situation: self.s,
             all: self.all,
             node: self.node,
+            policy: self.policy,
             incident,
             rung,
             since,
@@ -434,18 +377,7 @@ impl<'a> Work<'a> {
             return true;
         }
         self.newer_than = Some(since);
-        for why in &closed {
-            if needs_person(why) {
-                self.page(
-                    &format!("{rung}: {}", why.name()),
-                    format!(
-                        "{rung} of {} is held: {why}. Decide with `iaso approve {id}` or `iaso deny {id}`",
-                        self.name,
-                        id = incident.id
-                    ),
-                );
-            }
-        }
+        self.ask(incident, rung, &closed);
         self.waiting.extend(closed);
         false
     }
@@ -474,7 +406,7 @@ impl<'a> Work<'a> {
     /// When a step that did not happen may be tried again: later each time.
     pub(crate) fn retry_at(&self, last: Tick, tries: usize) -> Tick {
         let tries = u64::try_from(tries).unwrap_or(u64::MAX);
-        let pace = self.s.policy.probe_round_secs.max(1);
+        let pace = self.policy.probe_round_secs.max(1);
         let wait = tries.saturating_mul(tries).saturating_mul(pace);
         last.after(Duration::from_secs(wait.min(RETRY_SECS_MAX)))
     }
@@ -487,16 +419,6 @@ impl<'a> Work<'a> {
         };
         Some(Waiting::KubeUnknown { why })
     }
-}
-
-fn needs_person(why: &Waiting) -> bool {
-    matches!(
-        why,
-        Waiting::Approval { .. }
-            | Waiting::LocalData { .. }
-            | Waiting::Budget { .. }
-            | Waiting::SecretStore { .. }
-    )
 }
 
 /// The detail of an outcome that says why nothing happened.

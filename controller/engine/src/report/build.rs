@@ -2,6 +2,7 @@
 
 use crate::effect::{Action, Outcome, Yield};
 use crate::ledger::{EffectState, Incident, Standing};
+use crate::policy::step::StepKind;
 use crate::record::{Diagnosis, Entry, Record, Rung, RungResult, Waiting};
 use crate::report::{
     Decision, LINE_CHARS_MAX, LIST_MAX, Phases, Report, TIMELINE_MAX, Tried, Waited, summary,
@@ -31,6 +32,8 @@ pub(super) struct Teller {
     waited_ms: BTreeMap<(&'static str, String), u64>,
     local_data: Vec<String>,
     acted_on: Option<Diagnosis>,
+    /// The strongest rung at the provider, and what it answered: an early guess may have been another.
+    strongest: Option<(StepKind, Diagnosis)>,
     facts: Vec<Line>,
     tried: Vec<Tried>,
     escalation: Vec<String>,
@@ -52,6 +55,7 @@ impl Teller {
             waited_ms: BTreeMap::new(),
             local_data: Vec::new(),
             acted_on: None,
+            strongest: None,
             facts: Vec::new(),
             tried: Vec::new(),
             escalation: Vec::new(),
@@ -139,6 +143,10 @@ impl Teller {
                     ));
                 }
                 self.acted_on = self.acted_on.or(Some(self.incident.diagnosis));
+                let kind = StepKind::of(rung);
+                if kind.is_power() && self.strongest.is_none_or(|(before, _)| before <= kind) {
+                    self.strongest = Some((kind, self.incident.diagnosis));
+                }
                 self.tried.push(Tried {
                     rung: rung.to_string(),
                     attempt: *attempt,
@@ -320,24 +328,10 @@ impl Teller {
 
     /// The diagnosis that the strongest rung answered: the first one may have been an early guess.
     fn acted_on_or_last(&self) -> Diagnosis {
-        let strongest = self.timeline_diagnosis();
+        let strongest = self.strongest.map(|(_, diagnosis)| diagnosis);
         strongest
             .or(self.acted_on)
             .unwrap_or(self.incident.diagnosis)
-    }
-
-    fn timeline_diagnosis(&self) -> Option<Diagnosis> {
-        let powered = self
-            .incident
-            .rungs
-            .iter()
-            .any(|r| matches!(r.rung, Rung::Reboot | Rung::Recreate));
-        let started = self.incident.rungs.iter().any(|r| r.rung == Rung::Start);
-        match (started, powered) {
-            (true, _) => Some(Diagnosis::PoweredOff),
-            (false, true) => Some(Diagnosis::Isolated),
-            (false, false) => None,
-        }
     }
 
     fn waited(&self) -> Vec<Waited> {
@@ -458,6 +452,7 @@ fn changed(incident: &Incident) -> Vec<String> {
             | Action::StorePassword
             | Action::PrepareScript
             | Action::Uncordon
+            | Action::DiscardPassword { .. }
             | Action::Cleanup { .. }
             | Action::Page { .. } => {}
         }
@@ -485,7 +480,7 @@ fn follow_ups(incident: &Incident, local_data: &[String]) -> Vec<String> {
                     .into(),
             );
         }
-    } else if is_done("store-password") {
+    } else if is_done("store-password") && !is_done("discard-password") {
         all.push("a pending root password was drawn and never used: it may be deleted from the secret store".into());
     }
     if is_done("prepare-script") && !is_done("cleanup") {

@@ -49,8 +49,17 @@ fn meaning(diagnosis: Diagnosis) -> &'static str {
             "the machine ran and its agent answered, but Kubernetes heard nothing from its kubelet"
         }
         Diagnosis::CheckFailing => "the node ran, and a check found a fault on it",
+        Diagnosis::NotReady => {
+            "its kubelet lived and said for a long time that the node was not Ready"
+        }
+        Diagnosis::Hung => {
+            "the machine answered everybody, and neither its agent nor its kubelet lived: what ran on it hung"
+        }
+        Diagnosis::Flapping => "it came back and went away again, several times",
         Diagnosis::AgentLost => "its agent was gone, and the node itself was fine",
-        Diagnosis::PartialPartition => "some reached it and some did not",
+        Diagnosis::PartialPartition => {
+            "some reached it and some did not, or nobody did although its agent spoke"
+        }
         Diagnosis::Isolated => {
             "nobody reached it while the provider said that it ran; nothing inside the machine can see or mend that"
         }

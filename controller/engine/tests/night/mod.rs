@@ -51,6 +51,16 @@ pub struct Host {
     pub findings: Vec<Finding>,
     pub local_data: Vec<String>,
     pub cordoned: bool,
+    /// The kubelet renews its lease and says that the node is not Ready.
+    pub not_ready: bool,
+    /// Ready says True for ever: the node controller does not look.
+    pub latched: bool,
+    pub opt_out: Option<String>,
+    /// There is no such Node object.
+    pub unknown_to_kube: bool,
+    pub skew_ms: i64,
+    /// The agent sends a heartbeat so often, seconds.
+    pub heartbeat_every: u64,
 }
 
 #[derive(Clone)]
@@ -177,6 +187,7 @@ impl Night {
                 name: node.clone(),
                 role,
                 machine,
+                domains: BTreeMap::new(),
             },
         );
         self.hosts.insert(
@@ -194,6 +205,12 @@ impl Night {
                 findings: Vec::new(),
                 local_data: Vec::new(),
                 cordoned: false,
+                not_ready: false,
+                latched: false,
+                opt_out: None,
+                unknown_to_kube: false,
+                skew_ms: 0,
+                heartbeat_every: 5,
             },
         );
     }
@@ -340,7 +357,7 @@ impl Night {
         }
         for (node, host) in &hosts {
             self.observe_agent(node, host);
-            if self.second.is_multiple_of(5) && api_ok {
+            if self.second.is_multiple_of(5) && api_ok && self.inventory.has_cluster {
                 self.observe_kube(node, host);
             }
         }
@@ -365,11 +382,11 @@ impl Night {
                 host_boot_unix_ms: 1,
             });
         }
-        if self.second.is_multiple_of(5) {
+        if self.second.is_multiple_of(host.heartbeat_every) {
             self.see(Observation::AgentHeartbeat {
                 node: node.clone(),
                 self_health: 0,
-                skew_ms: 0,
+                skew_ms: host.skew_ms,
             });
         }
         if self.second.is_multiple_of(10) {
@@ -391,9 +408,14 @@ impl Night {
             .and_then(|k| k.value.lease_changed);
         let renewed = host.lease && !self.every_lease_stale;
         let seen = KubeNode {
-            exists: true,
+            exists: !host.unknown_to_kube,
             // The node controller doubts a kubelet only after its grace.
-            ready: if renewed || before.is_some_and(|at| self.now().since(at).as_secs() < 50) {
+            ready: if host.not_ready {
+                Ready::False
+            } else if host.latched
+                || renewed
+                || before.is_some_and(|at| self.now().since(at).as_secs() < 50)
+            {
                 Ready::True
             } else {
                 Ready::Unknown
@@ -404,6 +426,7 @@ impl Night {
             kubelet_version: "v1.33.4+k3s1".into(),
             stuck_pods: 0,
             local_data: host.local_data.clone(),
+            opt_out: host.opt_out.clone(),
         };
         self.see(Observation::Kube {
             node: node.clone(),
@@ -515,9 +538,12 @@ impl Night {
                 .healed
                 .get(&effect.node)
                 .is_some_and(|at| self.second - at <= 2);
-            let dark = self.hosts[&effect.node].reach == Reach::Nobody;
+            let host = &self.hosts[&effect.node];
+            let dark = host.reach == Reach::Nobody;
+            // What Kubernetes has lost may be rebooted though it answers; it is never wiped.
+            let lost = !host.lease && effect.action == Action::Reboot;
             assert!(
-                dark || just_healed,
+                dark || lost || just_healed,
                 "{} of a node that answers\n{}",
                 effect.action.name(),
                 self.trace()

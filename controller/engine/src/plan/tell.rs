@@ -1,0 +1,221 @@
+//! Telling people: once for each matter in an incident, with the facts, what is left behind, and where to read on.
+
+use crate::diagnose::Assessment;
+use crate::effect::Action;
+use crate::id::NodeName;
+use crate::ledger::{EffectState, Incident};
+use crate::plan::work::Work;
+use crate::record::{Diagnosis, Record, Rung, RungResult, Waiting};
+use crate::saga;
+use std::time::Duration;
+
+impl Work<'_> {
+    pub(super) fn tell(&mut self, incident: &Incident, why: String) {
+        self.explain_unknown(incident);
+        // One page for what holds the whole cluster or is a provider's trouble, not one for each node.
+        let first = self
+            .all
+            .nodes
+            .iter()
+            .find(|(name, a)| self.shares(name, a))
+            .is_none_or(|(name, _)| name == self.name);
+        if first && !self.flapping_is_known() {
+            let domain = self.all.domains.get(self.name);
+            let shared = domain.map_or_else(String::new, |d| format!("{d}; "));
+            let said = format!("{} is {}: {shared}{why}", self.name, self.node.diagnosis);
+            self.page(&self.node.diagnosis.to_string(), self.with_runbook(&said));
+        }
+        self.waiting.insert(Waiting::Person { why });
+    }
+
+    /// Somebody was told that this node flaps, by another of its incidents: once in a while is enough.
+    fn flapping_is_known(&self) -> bool {
+        let about = Diagnosis::Flapping.to_string();
+        let lately = Duration::from_secs(self.policy.flapping_secs);
+        let told = |e: &EffectState| {
+            matches!(e.effect.action, Action::Page { .. })
+                && e.effect.evidence.first() == Some(&about)
+                && self.s.now.since(e.intended) < lately
+        };
+        let own = || {
+            self.s
+                .ledger
+                .effects()
+                .filter(|e| &e.effect.node == self.name)
+        };
+        self.node.diagnosis == Diagnosis::Flapping && own().any(told)
+    }
+
+    /// Another node's page says the same.
+    fn shares(&self, name: &NodeName, other: &Assessment) -> bool {
+        let same = other.diagnosis == self.node.diagnosis;
+        let of_cluster = match other.diagnosis {
+            Diagnosis::ControllerCutOff => true,
+            Diagnosis::Storm => {
+                self.all.storm.is_some()
+                    || self.all.domains.get(name) == self.all.domains.get(self.name)
+            }
+            Diagnosis::ProviderUnknown => {
+                self.all.outages.values().next().is_some()
+                    && self.provider(name) == self.provider(self.name)
+            }
+            Diagnosis::Healthy
+            | Diagnosis::Unknown
+            | Diagnosis::K3sAgentDown
+            | Diagnosis::CheckFailing
+            | Diagnosis::NotReady
+            | Diagnosis::AgentLost
+            | Diagnosis::Hung
+            | Diagnosis::PartialPartition
+            | Diagnosis::Flapping
+            | Diagnosis::Isolated
+            | Diagnosis::PoweredOff
+            | Diagnosis::ProviderTrouble
+            | Diagnosis::GoneNoProvider
+            | Diagnosis::NeverJoined => false,
+        };
+        same && of_cluster
+    }
+
+    fn provider(&self, name: &NodeName) -> Option<&str> {
+        let spec = self.s.inventory.nodes.get(name)?;
+        spec.machine.as_ref().map(|(provider, _)| provider.as_str())
+    }
+
+    /// What a page ends with: the facts, and where to read on.
+    fn with_runbook(&self, said: &str) -> String {
+        format!(
+            "{said}. Facts: {}. Runbook: {}",
+            self.node.evidence.join("; "),
+            self.policy.runbook(self.node.diagnosis)
+        )
+    }
+
+    /// The reasons that keep a silent node from a diagnosis that could be acted on.
+    pub(super) fn explain_unknown(&mut self, incident: &Incident) {
+        let held = match self.node.diagnosis {
+            Diagnosis::ControllerCutOff | Diagnosis::Storm => true,
+            Diagnosis::Unknown | Diagnosis::ProviderUnknown | Diagnosis::ProviderTrouble => false,
+            Diagnosis::Healthy
+            | Diagnosis::K3sAgentDown
+            | Diagnosis::CheckFailing
+            | Diagnosis::NotReady
+            | Diagnosis::AgentLost
+            | Diagnosis::Hung
+            | Diagnosis::PartialPartition
+            | Diagnosis::Flapping
+            | Diagnosis::Isolated
+            | Diagnosis::PoweredOff
+            | Diagnosis::GoneNoProvider
+            | Diagnosis::NeverJoined => return,
+        };
+        for why in self.closed(incident, &Rung::Reboot, incident.opened) {
+            let of_cluster = matches!(
+                why,
+                Waiting::AmICutOff { .. } | Waiting::Storm { .. } | Waiting::Domain { .. }
+            );
+            let of_facts = matches!(
+                why,
+                Waiting::Quorum { .. }
+                    | Waiting::FreshFacts { .. }
+                    | Waiting::ProviderUnknown { .. }
+                    | Waiting::ProviderOutage { .. }
+                    | Waiting::ProviderBusy { .. }
+            );
+            if of_cluster || (of_facts && !held) {
+                self.waiting.insert(why);
+            }
+        }
+    }
+
+    /// The end of what Iaso may do: told with the facts, with what is left behind, and where to read on.
+    pub(crate) fn park(&mut self, incident: &Incident, why: String) {
+        let left = saga::left_behind(incident);
+        let why = if left.is_empty() {
+            why
+        } else {
+            format!("{why}. Left behind: {}", left.join("; "))
+        };
+        let said = self.with_runbook(&format!("{} is parked: {why}", self.name));
+        let why = format!(
+            "{why}. Runbook: {}",
+            self.policy.runbook(self.node.diagnosis)
+        );
+        self.push(Record::RungStarted {
+            incident: incident.id.clone(),
+            rung: Rung::Page,
+            attempt: incident.attempts(&Rung::Page).saturating_add(1),
+            why: why.clone(),
+        });
+        // Told each time: a person who opened it again waits for a word.
+        let evidence = vec![format!("parked: {why}")];
+        self.intend_with(Action::Page { message: said }, evidence);
+        self.push(Record::RungEnded {
+            incident: incident.id.clone(),
+            rung: Rung::Page,
+            result: RungResult::NoHelp,
+            why: "a person was told".into(),
+        });
+        self.push(Record::Parked {
+            incident: incident.id.clone(),
+            why,
+        });
+    }
+
+    /// Tells a person, once for each matter in an incident.
+    pub(crate) fn page(&mut self, about: &str, message: String) {
+        let told = self.incident.as_ref().is_some_and(|i| {
+            i.effects.iter().any(|e| {
+                matches!(e.effect.action, Action::Page { .. })
+                    && e.effect.evidence.first().is_some_and(|a| a == about)
+            })
+        });
+        if !told {
+            self.intend_with(Action::Page { message }, vec![about.to_owned()]);
+        }
+    }
+
+    /// Tells whoever can open a closed gate.
+    pub(super) fn ask(&mut self, incident: &Incident, rung: &Rung, closed: &[Waiting]) {
+        for why in closed.iter().filter(|w| needs_person(w)) {
+            let said = format!(
+                "{rung} of {} is held: {why}{}",
+                self.name,
+                decide(why, incident)
+            );
+            self.page(&format!("{rung}: {}", why.name()), self.with_runbook(&said));
+        }
+    }
+}
+
+fn needs_person(why: &Waiting) -> bool {
+    matches!(
+        why,
+        Waiting::Approval { .. }
+            | Waiting::LocalData { .. }
+            | Waiting::Budget { .. }
+            | Waiting::SecretStore { .. }
+            | Waiting::EtcdQuorum { .. }
+            | Waiting::OptOut { .. }
+            | Waiting::Cooldown {
+                rung: Rung::Recreate,
+                ..
+            }
+    )
+}
+
+/// What a person can do about a closed gate.
+fn decide(why: &Waiting, incident: &Incident) -> String {
+    if matches!(why, Waiting::Budget { .. }) {
+        return ". It opens by itself as the day goes on; to open it earlier, change the policy"
+            .into();
+    }
+    if matches!(why, Waiting::SecretStore { .. }) {
+        return ". Mend the secret store, and it goes on by itself".into();
+    }
+    if matches!(why, Waiting::OptOut { .. }) {
+        return ". Take iaso.dev/opt-out off the node, and it goes on by itself".into();
+    }
+    let id = &incident.id;
+    format!(". Decide with `iaso approve {id}` or `iaso deny {id}`")
+}
