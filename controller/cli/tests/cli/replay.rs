@@ -21,10 +21,6 @@ fn empty(format: u32) -> Vec<u8> {
     member([&header, &end]).expect("lines")
 }
 
-fn url(controller: &Controller) -> String {
-    format!("http://{}", controller.address)
-}
-
 #[tokio::test]
 async fn what_was_not_recorded_is_incomplete_and_exits_1() {
     let script = Script {
@@ -33,14 +29,14 @@ async fn what_was_not_recorded_is_incomplete_and_exits_1() {
     };
     let controller = Controller::start(script).await;
     let home = Home::new();
-    let ran = home.run(&url(&controller), &["replay", "styx-7"]).await;
+    let ran = home.run(&controller.url(), &["replay", "styx-7"]).await;
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(
         ran.out.contains("incomplete") && ran.out.contains("nothing was recorded"),
         "{ran:?}"
     );
     let ran = home
-        .run(&url(&controller), &["replay", "styx-7", "--output", "json"])
+        .run(&controller.url(), &["replay", "styx-7", "--output", "json"])
         .await;
     let json: serde_json::Value = serde_json::from_str(&ran.out).expect("JSON");
     assert_eq!(json["verdict"], "incomplete");
@@ -57,7 +53,7 @@ async fn an_export_is_replayed_without_a_controller() {
     let file = home.path().join("styx-7.gz");
     let name = file.to_str().expect("plain");
     let ran = home
-        .run(&url(&controller), &["replay", "styx-7", "--export", name])
+        .run(&controller.url(), &["replay", "styx-7", "--export", name])
         .await;
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(std::fs::read(&file).expect("written"), empty(FORMAT));

@@ -33,7 +33,6 @@ pub const START: u64 = 1_760_226_300_000;
 
 type Event = fn(&mut Night);
 
-/// Whom a machine answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     All,
@@ -51,15 +50,11 @@ pub struct Host {
     pub findings: Vec<Finding>,
     pub local_data: Vec<String>,
     pub cordoned: bool,
-    /// The kubelet renews its lease and says that the node is not Ready.
     pub not_ready: bool,
-    /// Ready says True for ever: the node controller does not look.
     pub latched: bool,
     pub opt_out: Option<String>,
-    /// There is no such Node object.
     pub unknown_to_kube: bool,
     pub skew_ms: i64,
-    /// The agent sends a heartbeat so often, seconds.
     pub heartbeat_every: u64,
 }
 
@@ -253,7 +248,6 @@ impl Night {
         }
     }
 
-    /// Runs until `end`, or until every incident is closed after something happened.
     pub fn run(mut self, end: u64) -> Self {
         while self.second < end {
             self.second += 1;
@@ -540,7 +534,6 @@ impl Night {
                 .is_some_and(|at| self.second - at <= 2);
             let host = &self.hosts[&effect.node];
             let dark = host.reach == Reach::Nobody;
-            // What Kubernetes has lost may be rebooted though it answers; it is never wiped.
             let lost = !host.lease && effect.action == Action::Reboot;
             assert!(
                 dark || lost || just_healed,
