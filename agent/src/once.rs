@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The plugins that come with Iaso.
-const SHIPPED: [&str; 3] = ["k3s-agent", "network-probe", "coredns"];
+const SHIPPED: [&str; 4] = ["k3s-agent", "network-probe", "coredns", "disk"];
 
 /// Sensible for a look at a host: read its own state, ask around, change nothing.
 ///

@@ -20,7 +20,13 @@ const DEBIAN: [&str; 5] = [
 ];
 
 /// The plugins that ship.
-pub(crate) const PLUGINS: [&str; 4] = ["k3s-agent", "network-probe", "coredns", "service-http"];
+pub(crate) const PLUGINS: [&str; 5] = [
+    "k3s-agent",
+    "network-probe",
+    "coredns",
+    "service-http",
+    "disk",
+];
 
 /// Builds every shipped plugin and answers the directory that has the components.
 pub(crate) fn build_all() -> Result<PathBuf> {
