@@ -121,7 +121,7 @@ impl Slot {
     /// Strikes a plugin that broke, forgives one that did not.
     pub fn judge(&self, now: Duration, run: &CheckRun) {
         match &run.outcome {
-            Ok(_) => self.strikes().succeeded(now),
+            Ok(_) => self.strikes().succeeded(),
             Err(fault) => self.strikes().failed(now, fault, &StrikePolicy::default()),
         }
     }

@@ -96,19 +96,6 @@ impl Reports {
             .map(|(name, latest)| (name.as_str(), latest))
     }
 
-    /// True if the plugin's own, still believed finding of something wrong names this fix.
-    #[must_use]
-    pub fn names_remedy(&self, plugin: &str, fix: &str, now: Instant) -> bool {
-        let believed = self
-            .latest
-            .get(plugin)
-            .and_then(|latest| latest.believed(now).ok());
-        believed.into_iter().flatten().any(|finding| {
-            matches!(finding.severity.as_str(), "warning" | "critical")
-                && finding.remedies.iter().any(|remedy| remedy == fix)
-        })
-    }
-
     /// SHA-256 over the essence of all latest results.
     #[must_use]
     pub fn digest(&self) -> Vec<u8> {
@@ -175,6 +162,16 @@ mod tests {
         }
     }
 
+    /// Whether a finding of something wrong that is still believed names this fix.
+    fn names_remedy(reports: &Reports, fix: &str, now: Instant) -> bool {
+        let believed = reports
+            .iter()
+            .filter_map(|(_, latest)| latest.believed(now).ok());
+        believed.flatten().any(|finding| {
+            finding.severity == "critical" && finding.remedies.iter().any(|r| r == fix)
+        })
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_new_number_is_no_news_and_a_new_severity_is() {
         let (mut reports, now) = (Reports::default(), Instant::now());
@@ -195,24 +192,54 @@ mod tests {
         assert_eq!(news, 2);
     }
 
+    /// The controller believes it only while it is fresh: one that was said once would be forgotten, and the node called well.
+    #[tokio::test(start_paused = true)]
+    async fn a_finding_of_something_wrong_is_news_on_every_run_until_it_is_over() {
+        let (mut reports, now) = (Reports::default(), Instant::now());
+        for severity in ["warning", "critical"] {
+            let runs = (0..REFRESH_RUNS * 2)
+                .filter(|_| reports.record("a", run(severity, "the same"), INTERVAL, now));
+            assert_eq!(runs.count(), (REFRESH_RUNS * 2) as usize, "{severity}");
+        }
+        assert!(reports.record("a", run("ok", "over"), INTERVAL, now));
+        assert!(!reports.record("a", run("ok", "over"), INTERVAL, now));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_plugin_found_before_it_broke_is_believed_no_more() {
+        let (mut reports, now) = (Reports::default(), Instant::now());
+        reports.record("k3s-agent", run("critical", "gone"), INTERVAL, now);
+        let broken = CheckRun {
+            outcome: Err(PluginFault {
+                class: iaso_host::FaultClass::Trap,
+                message: "it crashed".into(),
+            }),
+            ..run("critical", "gone")
+        };
+        assert!(reports.record("k3s-agent", broken.clone(), INTERVAL, now));
+        assert!(!names_remedy(&reports, "restart", now));
+        let (_, latest) = reports.iter().next().expect("one");
+        assert!(
+            latest.believed(now).is_err(),
+            "it is broken, and the node unknown"
+        );
+        assert!(
+            !reports.record("k3s-agent", broken, INTERVAL, now),
+            "the same fault is no news"
+        );
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_old_finding_decays_to_unknown_and_is_nobodys_remedy() {
         let (mut reports, now) = (Reports::default(), Instant::now());
         reports.record("k3s-agent", run("critical", "gone"), INTERVAL, now);
-        assert!(reports.names_remedy("k3s-agent", "restart", now + INTERVAL));
-        assert!(!reports.names_remedy("k3s-agent", "killall", now));
-        assert!(!reports.names_remedy("k3s-agent", "restart", now + INTERVAL * 4));
+        assert!(names_remedy(&reports, "restart", now + INTERVAL));
+        assert!(!names_remedy(&reports, "killall", now));
+        assert!(!names_remedy(&reports, "restart", now + INTERVAL * 4));
         let (_, latest) = reports.iter().next().expect("one");
         assert_eq!(
             latest.believed(now + INTERVAL * 4).expect("no fault")[0].severity,
             "unknown"
         );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_healthy_finding_is_no_reason_to_act() {
-        let (mut reports, now) = (Reports::default(), Instant::now());
-        reports.record("k3s-agent", run("ok", "fine"), INTERVAL, now);
-        assert!(!reports.names_remedy("k3s-agent", "restart", now));
     }
 }

@@ -49,4 +49,4 @@ pub use load::COMPILED_BYTES_MAX;
 pub use plugin_state::QUOTA_BYTES;
 pub use resolver::SystemResolver;
 pub use run::{LogLevel, LogLine, RunLimits, RunReport};
-pub use strikes::{Admission, Standing, StrikeBook, StrikePolicy, Strikes};
+pub use strikes::{Admission, Standing, StrikePolicy, Strikes};

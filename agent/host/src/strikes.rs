@@ -3,13 +3,11 @@
 //! **Invariants**
 //! - Between two admitted runs of a backed-off plugin lies at least its backoff, which never shrinks until a run succeeds.
 //! - When the backoff is over exactly one run, the probe, is admitted; the next only after its outcome.
-//! - A new digest is a new plugin: it starts without strikes.
-//! - Findings of a plugin that has not succeeded for [`StrikePolicy::findings_ttl`] are `unknown`.
+//!
+//! Left out: what it last found. A fault takes the place of a plugin's findings, and nothing is believed of it until it succeeds.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::digest::Digest;
 use crate::fault::{FaultClass, PluginFault};
 
 /// How patient the agent is with broken plugins.
@@ -21,8 +19,6 @@ pub struct StrikePolicy {
     pub backoff_first: Duration,
     /// The longest backoff.
     pub backoff_max: Duration,
-    /// How long the last findings hold without a successful run.
-    pub findings_ttl: Duration,
 }
 
 impl Default for StrikePolicy {
@@ -31,7 +27,6 @@ impl Default for StrikePolicy {
             strikes_max: 3,
             backoff_first: Duration::from_secs(30),
             backoff_max: Duration::from_mins(30),
-            findings_ttl: Duration::from_mins(5),
         }
     }
 }
@@ -73,7 +68,6 @@ pub enum Admission {
 pub struct Strikes {
     standing: Standing,
     backoff: Duration,
-    last_success: Option<Duration>,
     last_fault: Option<FaultClass>,
 }
 
@@ -82,7 +76,6 @@ impl Default for Strikes {
         Self {
             standing: Standing::Good,
             backoff: Duration::ZERO,
-            last_success: None,
             last_fault: None,
         }
     }
@@ -116,11 +109,8 @@ impl Strikes {
     }
 
     /// A run succeeded: all is forgiven.
-    pub fn succeeded(&mut self, now: Duration) {
-        *self = Self {
-            last_success: Some(now),
-            ..Self::default()
-        };
+    pub fn succeeded(&mut self) {
+        *self = Self::default();
     }
 
     /// A run broke.
@@ -150,38 +140,6 @@ impl Strikes {
         Standing::BackedOff {
             until: now.saturating_add(self.backoff),
         }
-    }
-
-    /// Whether what it last found may still be believed.
-    #[must_use]
-    pub fn findings_hold(&self, now: Duration, policy: &StrikePolicy) -> bool {
-        self.last_success
-            .is_some_and(|at| now.saturating_sub(at) <= policy.findings_ttl)
-    }
-}
-
-/// The records of all plugins: one for each, for the version it has now.
-#[derive(Debug, Default, Clone)]
-pub struct StrikeBook {
-    records: BTreeMap<String, (Digest, Strikes)>,
-}
-
-impl StrikeBook {
-    /// The record of this plugin in this version; another version's is forgotten.
-    pub fn of(&mut self, plugin: &str, digest: Digest) -> &mut Strikes {
-        let record = self
-            .records
-            .entry(plugin.to_owned())
-            .or_insert_with(|| (digest, Strikes::default()));
-        if record.0 != digest {
-            *record = (digest, Strikes::default());
-        }
-        &mut record.1
-    }
-
-    /// Forgets a plugin that is no longer assigned.
-    pub fn forget(&mut self, plugin: &str) {
-        self.records.remove(plugin);
     }
 }
 
@@ -213,41 +171,11 @@ mod tests {
         strikes.failed(secs(34), &fault(), &policy);
         assert_eq!(strikes.standing(), Standing::BackedOff { until: secs(94) });
         assert_eq!(strikes.admit(secs(94)), Admission::Probe);
-        strikes.succeeded(secs(95));
+        strikes.succeeded();
         assert_eq!(
             (strikes.standing(), strikes.last_fault()),
             (Standing::Good, None)
         );
-    }
-
-    #[test]
-    fn findings_decay_to_unknown_while_the_plugin_is_broken() {
-        let policy = StrikePolicy::default();
-        let mut strikes = Strikes::default();
-        assert!(
-            !strikes.findings_hold(secs(0), &policy),
-            "it has found nothing yet"
-        );
-        strikes.succeeded(secs(10));
-        strikes.failed(secs(20), &fault(), &policy);
-        assert!(strikes.findings_hold(secs(310), &policy));
-        assert!(!strikes.findings_hold(secs(311), &policy));
-    }
-
-    #[test]
-    fn a_new_digest_starts_without_strikes() {
-        let mut book = StrikeBook::default();
-        let policy = StrikePolicy {
-            strikes_max: 1,
-            ..StrikePolicy::default()
-        };
-        book.of("p", Digest::of(b"1"))
-            .failed(secs(0), &fault(), &policy);
-        assert!(matches!(
-            book.of("p", Digest::of(b"1")).standing(),
-            Standing::BackedOff { .. }
-        ));
-        assert_eq!(book.of("p", Digest::of(b"2")).standing(), Standing::Good);
     }
 
     proptest! {

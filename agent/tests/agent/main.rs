@@ -11,4 +11,5 @@ mod alone;
 mod hostile;
 mod orders;
 mod outbox;
+mod strikes;
 mod support;

@@ -78,7 +78,9 @@ impl Paths {
         self.controller
     }
 
-    pub(crate) fn controller_url(&self) -> String {
+    /// Where the controller listens, for a client.
+    #[must_use]
+    pub fn controller_url(&self) -> String {
         format!("http://{}", self.controller)
     }
 }
