@@ -179,6 +179,38 @@ async fn a_killed_k3s_agent_is_restarted_by_its_plugin_on_processes() -> Result<
     a_killed_k3s_agent("k3s-agent killed on processes", HostKind::Process).await
 }
 
+/// The agent hangs and k3s-agent is down, and the machine's kernel still answers probes: nobody is left there who could act.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hung_agent_is_paged_and_nothing_is_touched_until_it_lives_and_mends_its_node()
+-> Result<()> {
+    let Some(lab) = story::lab("agent hung", LabOptions::new(HostKind::Process)).await? else {
+        return Ok(());
+    };
+    let styx = lab.host("styx")?;
+    styx.freeze_unit("iaso-agent.service").await?;
+    styx.kill_unit("k3s-agent.service").await?;
+    let paged = lab
+        .operator
+        .until_event(SEEN, "a page about styx", |event| {
+            event.node == "styx" && intends(event, "page")
+        });
+    let paged = paged.await;
+    let paged = told(&lab, paged).await?;
+    let detail = lab.operator.incident(&paged.incident).await?;
+    let incident = detail.incident.context("no incident")?;
+    assert_eq!(incident.diagnosis, "partial-partition", "{incident:?}");
+    assert_untouched(&lab);
+
+    styx.thaw().await?;
+    let settled = lab.operator.until_settled("styx", RECOVERS).await;
+    let incident = told(&lab, settled).await?;
+    assert_eq!(incident.state, "closed", "{}", lab.account().await);
+    assert_eq!(styx.unit("k3s-agent.service").await?.0, "active");
+    assert_untouched(&lab);
+    assert_eq!((styx.life().boots(), styx.life().recreates()), (1, 0));
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_upstream_of_coredns_is_named_and_reboots_nothing() -> Result<()> {
     let Some(lab) = story::lab("CoreDNS broken", LabOptions::new(HostKind::Process)).await? else {

@@ -48,7 +48,8 @@ pub(super) async fn ensure(place: &Path, recipe: &Recipe<'_>) -> Result<()> {
         .context("cannot remove a half-built base system")?;
     eprintln!("==> building {}: a few minutes, once", recipe.what);
     let started = Instant::now();
-    build(&(recipe.command)(&part.0)?, &lock, started).await?;
+    let built = build(&(recipe.command)(&part.0)?, &lock, started).await;
+    built.with_context(|| format!("cannot build {}", recipe.what))?;
     // A rename that outlives its content would be taken for a whole system.
     nix::unistd::syncfs(File::open(&part.0)?).context("cannot write it to the disk")?;
     std::fs::rename(&part.0, place)
@@ -135,11 +136,8 @@ async fn build(words: &[OsString], lock: &File, started: Instant) -> Result<()> 
     }
     let status = child.wait().await?;
     if !status.success() {
-        bail!(
-            "{} failed ({status}):\n  {}",
-            program.display(),
-            Vec::from(progress.last).join("\n  ")
-        );
+        let last = Vec::from(progress.last).join("\n  ");
+        bail!("it failed ({status}), and said last:\n  {last}");
     }
     Ok(())
 }
