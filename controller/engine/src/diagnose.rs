@@ -64,6 +64,15 @@ impl Assessment {
         self.bad_since.is_some() || self.agent == Agent::Lapsed
     }
 
+    /// Nothing about it needs a second look until a fact comes in or grows old.
+    fn is_plainly_well(&self) -> bool {
+        self.alone == Diagnosis::Healthy
+            && self.bad_since.is_none()
+            && matches!(self.agent, Agent::Up { .. })
+            && matches!(self.lease, Lease::Fresh | Lease::Absent)
+            && !matches!(self.machine, Machine::Unknown { .. })
+    }
+
     /// The node is down, or may be: it counts for a storm.
     fn is_down(&self) -> bool {
         let agent_speaks = matches!(self.agent, Agent::Up { .. });
@@ -107,6 +116,8 @@ pub struct Assessments {
     pub outages: BTreeMap<String, Waiting>,
     /// The policy of each node for which something is different.
     policies: BTreeMap<NodeName, Policy>,
+    /// Every node that is not plainly well: these are assessed anew each time.
+    restless: BTreeSet<NodeName>,
 }
 
 impl Assessments {
@@ -121,19 +132,76 @@ impl Assessments {
 #[must_use]
 pub fn assess(s: &Situation<'_>) -> Assessments {
     let mut all = Assessments::default();
-    for (name, spec) in &s.inventory.nodes {
-        let policy = s.policy.for_node(name, spec.role);
-        all.nodes.insert(name.clone(), listen(s, &policy, spec));
-        if let Cow::Owned(own) = policy {
-            all.policies.insert(name.clone(), own);
+    all.update(s, s.inventory.nodes.keys().cloned().collect());
+    all
+}
+
+impl Assessments {
+    /// Assesses anew the nodes named and those that were not plainly well; the others have not changed. Answers all that were looked at.
+    /// The policy and the inventory must be those of the first time.
+    ///
+    /// **Invariant**: whatever is left out is plainly well, so that what the cluster as a whole is follows from the others and their number.
+    pub(crate) fn update(
+        &mut self,
+        s: &Situation<'_>,
+        touched: BTreeSet<NodeName>,
+    ) -> BTreeSet<NodeName> {
+        let mut todo = touched;
+        todo.extend(self.restless.iter().cloned());
+        todo.retain(|name| self.listen(s, name));
+        let untouched = self.nodes.len().saturating_sub(todo.len());
+        if untouched == 0 {
+            cluster::distrust_api(self);
         }
+        if self.choose_observers(s, &todo) && untouched > 0 {
+            // Who counts has changed: every word about anybody weighs differently.
+            todo = self.nodes.keys().cloned().collect();
+        }
+        for name in &todo {
+            self.judge(s, name);
+        }
+        cluster::brake(s, self);
+        todo
     }
-    cluster::distrust_api(&mut all);
-    let observers = all.nodes.iter().filter(|(name, a)| is_observer(s, name, a));
-    all.healthy_observers = observers.map(|(name, _)| name.clone()).collect();
-    for (name, node) in &mut all.nodes {
-        let policy = all.policies.get(name).unwrap_or(s.policy);
-        node.reach = reach::reach(s, name, &all.healthy_observers, Tick(0));
+
+    /// False: the inventory does not have it.
+    fn listen(&mut self, s: &Situation<'_>, name: &NodeName) -> bool {
+        let Some(spec) = s.inventory.nodes.get(name) else {
+            return false;
+        };
+        if !self.nodes.contains_key(name)
+            && let Cow::Owned(own) = s.policy.for_node(name, spec.role)
+        {
+            self.policies.insert(name.clone(), own);
+        }
+        let heard = listen(s, self.policies.get(name).unwrap_or(s.policy), spec);
+        self.nodes.insert(name.clone(), heard);
+        true
+    }
+
+    /// True: it is another set than before.
+    fn choose_observers(&mut self, s: &Situation<'_>, todo: &BTreeSet<NodeName>) -> bool {
+        let mut changed = false;
+        for name in todo {
+            let counts = self
+                .nodes
+                .get(name)
+                .is_some_and(|a| is_observer(s, name, a));
+            changed |= if counts {
+                self.healthy_observers.insert(name.clone())
+            } else {
+                self.healthy_observers.remove(name)
+            };
+        }
+        changed
+    }
+
+    fn judge(&mut self, s: &Situation<'_>, name: &NodeName) {
+        let Some(node) = self.nodes.get_mut(name) else {
+            return;
+        };
+        let policy = self.policies.get(name).unwrap_or(s.policy);
+        node.reach = reach::reach(s, name, &self.healthy_observers, Tick(0));
         // It has an open incident that once knew more of it: so it did join.
         let open = s.ledger.open_incident(name);
         let known = open.is_some_and(|i| i.diagnosis != Diagnosis::NeverJoined);
@@ -145,9 +213,12 @@ pub fn assess(s: &Situation<'_>) -> Assessments {
             node.diagnosis = Diagnosis::Flapping;
         }
         node.evidence = evidence::words(node);
+        if open.is_none() && node.is_plainly_well() {
+            self.restless.remove(name);
+        } else {
+            self.restless.insert(name.clone());
+        }
     }
-    cluster::brake(s, &mut all);
-    all
 }
 
 fn listen(s: &Situation<'_>, policy: &Policy, spec: &NodeSpec) -> Assessment {

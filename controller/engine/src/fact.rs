@@ -257,6 +257,24 @@ pub enum Observation {
     },
 }
 
+impl Observation {
+    /// The node that it is about; `None`: it is about all of them, or none.
+    #[must_use]
+    pub fn node(&self) -> Option<&NodeName> {
+        match self {
+            Self::AgentConnected { node, .. }
+            | Self::AgentLost { node, .. }
+            | Self::AgentHeartbeat { node, .. }
+            | Self::Report { node, .. }
+            | Self::Kube { node, .. }
+            | Self::Machine { node, .. }
+            | Self::Metrics { node, .. } => Some(node),
+            Self::Probed { target, .. } => Some(target),
+            Self::KubeApi { .. } | Self::Store { .. } | Self::SecretStore { .. } => None,
+        }
+    }
+}
+
 /// A node's role in the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

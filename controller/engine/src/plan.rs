@@ -1,22 +1,23 @@
 //! The planner: an immutable input in, a plan out, with the reasons for what it does not do.
 
 mod look;
+mod planner;
 pub(crate) mod rung;
 mod tell;
 mod verified;
 pub(crate) mod work;
 
-use crate::diagnose::assess;
 use crate::fact::Inventory;
 use crate::id::{EffectId, NodeName};
 use crate::ledger::Ledger;
 use crate::policy::Policy;
-use crate::record::{Diagnosis, Entry, Record, Waiting};
+use crate::record::{Diagnosis, Record, Waiting};
 use crate::time::Tick;
 use crate::world::World;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use work::Work;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use planner::Planner;
 
 /// A look that the driver should take: reading only, so not journaled.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,7 +49,7 @@ pub struct Plan {
     pub records: Vec<Record>,
     /// To be looked at.
     pub looks: Vec<Look>,
-    /// By node.
+    /// By node. Empty in what [`Planner::step`] returns: the planner keeps them.
     pub nodes: BTreeMap<NodeName, NodePlan>,
     /// When to plan again at the latest, if nothing happens before.
     pub next_wake: Option<Tick>,
@@ -69,64 +70,13 @@ pub struct Situation<'a> {
     pub ledger: &'a Ledger,
 }
 
-/// Passes over all nodes in one plan: what one node begins or ends may hold or free another, so it goes on until nothing is added.
-const PASSES_MAX: usize = 16;
-
-/// Decides.
+/// Decides, from nothing but the situation.
 #[must_use]
 pub fn plan(situation: &Situation<'_>) -> Plan {
-    let mut plan = pass(situation);
-    let mut fresh = plan.records.clone();
-    let mut ledger = None;
-    for _ in 1..PASSES_MAX {
-        if fresh.is_empty() {
-            break;
-        }
-        let ahead = ledger.get_or_insert_with(|| situation.ledger.clone());
-        for record in std::mem::take(&mut fresh) {
-            let entry = Entry {
-                sequence: ahead.sequence.saturating_add(1),
-                at: situation.now,
-                record,
-            };
-            if ahead.fold(&entry).is_err() {
-                // Its own record does not fit: decide nothing more on it. The driver's fold will say the same, aloud.
-                return plan;
-            }
-        }
-        let next = pass(&Situation {
-            ledger: ahead,
-            ..*situation
-        });
-        fresh.clone_from(&next.records);
-        plan.records.extend(next.records);
-        plan.looks = next.looks;
-        plan.nodes = next.nodes;
-        plan.next_wake = next.next_wake;
+    let mut planner = Planner::default();
+    let plan = planner.step(situation, BTreeSet::new());
+    Plan {
+        nodes: planner.nodes,
+        ..plan
     }
-    plan
-}
-
-/// One pass over all nodes.
-fn pass(situation: &Situation<'_>) -> Plan {
-    let all = assess(situation);
-    let mut plan = Plan::default();
-    let mut claimed = None;
-    for (name, node) in &all.nodes {
-        let mut work = Work::new(situation, &all, name, node, claimed.clone());
-        work.run();
-        plan.looks.extend(look::looks(situation, name, node, &work));
-        look::wake(situation, name, node, &work, &mut plan.next_wake);
-        claimed = claimed.or(work.claims);
-        plan.records.extend(work.records);
-        plan.nodes.insert(
-            name.clone(),
-            NodePlan {
-                diagnosis: node.diagnosis,
-                evidence: node.evidence.clone(),
-                waiting: work.waiting.into_iter().collect(),
-            },
-        );
-    }
-    plan
 }

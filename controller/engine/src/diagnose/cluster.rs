@@ -1,4 +1,6 @@
 //! The cluster as a whole: whose trouble it is when many nodes look bad at once, and what is then not acted on.
+//!
+//! **Invariant**: only nodes that are not plainly well are looked at one by one; the others count by their number.
 
 use crate::diagnose::channel::{Agent, Lease, Machine};
 use crate::diagnose::{Assessment, Assessments};
@@ -8,6 +10,14 @@ use crate::ledger::Standing;
 use crate::plan::Situation;
 use crate::record::{Diagnosis, Waiting};
 use std::collections::BTreeMap;
+
+impl Assessments {
+    fn troubled(&self) -> impl Iterator<Item = (&NodeName, &Assessment)> {
+        self.restless
+            .iter()
+            .filter_map(|name| Some((name, self.nodes.get(name)?)))
+    }
+}
 
 /// Every lease stale, or every node not Ready, while the agents are up is the API server's trouble, not the nodes'.
 pub(super) fn distrust_api(all: &mut Assessments) {
@@ -44,7 +54,10 @@ pub(super) fn brake(s: &Situation<'_>, all: &mut Assessments) {
     all.storm = storm(s, all);
     all.domains = domains(s, all);
     all.outages = outages(s, all);
-    for (name, node) in &mut all.nodes {
+    for name in &all.restless {
+        let Some(node) = all.nodes.get_mut(name) else {
+            continue;
+        };
         if all.cut_off.is_some() && is_lost(node) {
             node.diagnosis = Diagnosis::ControllerCutOff;
         } else if node.is_down() && (all.storm.is_some() || all.domains.contains_key(name)) {
@@ -54,14 +67,15 @@ pub(super) fn brake(s: &Situation<'_>, all: &mut Assessments) {
 }
 
 fn cut_off(all: &Assessments) -> Option<Waiting> {
-    let of = all.nodes.values().filter(|a| has_joined(a)).count();
-    let lost = all.nodes.values().filter(|a| is_lost(a)).count();
+    let strangers = all.troubled().filter(|(_, a)| !has_joined(a)).count();
+    let of = all.nodes.len().saturating_sub(strangers);
+    let lost = all.troubled().filter(|(_, a)| is_lost(a)).count();
     let many = lost >= 1 && (lost == of || (lost >= 2 && lost.saturating_mul(2) > of));
-    let reaches_any = all
-        .nodes
-        .values()
-        .any(|a| is_lost(a) && a.reach.controller_reached);
-    (many && !reaches_any).then(|| Waiting::AmICutOff {
+    let reaches_any = || {
+        all.troubled()
+            .any(|(_, a)| is_lost(a) && a.reach.controller_reached)
+    };
+    (many && !reaches_any()).then(|| Waiting::AmICutOff {
         lost: count(lost),
         of: count(of),
     })
@@ -69,11 +83,12 @@ fn cut_off(all: &Assessments) -> Option<Waiting> {
 
 /// Down, and no person has it in hand: a parked node is no part of a new storm.
 fn counts(s: &Situation<'_>, name: &NodeName, node: &Assessment) -> bool {
-    let in_hand = s
-        .ledger
-        .open_incident(name)
-        .is_some_and(|i| i.standing == Standing::Parked);
-    node.is_down() && !in_hand
+    let in_hand = || {
+        s.ledger
+            .open_incident(name)
+            .is_some_and(|i| i.standing == Standing::Parked)
+    };
+    node.is_down() && !in_hand()
 }
 
 /// Most nodes that may be down at once.
@@ -85,7 +100,7 @@ pub(crate) fn storm_limit(s: &Situation<'_>) -> usize {
 }
 
 fn storm(s: &Situation<'_>, all: &Assessments) -> Option<Waiting> {
-    let down = all.nodes.iter().filter(|(n, a)| counts(s, n, a)).count();
+    let down = all.troubled().filter(|(n, a)| counts(s, n, a)).count();
     let limit = storm_limit(s);
     (down > limit).then(|| Waiting::Storm {
         down: count(down),
@@ -95,6 +110,9 @@ fn storm(s: &Situation<'_>, all: &Assessments) -> Option<Waiting> {
 
 /// Two nodes and more than half of what shares a zone or an image, but not the whole cluster.
 fn domains(s: &Situation<'_>, all: &Assessments) -> BTreeMap<NodeName, Waiting> {
+    if !all.troubled().any(|(name, a)| counts(s, name, a)) {
+        return BTreeMap::new();
+    }
     let mut members: BTreeMap<(&str, &str), Vec<&NodeSpec>> = BTreeMap::new();
     for spec in s.inventory.nodes.values() {
         for (key, value) in &spec.domains {
@@ -126,6 +144,10 @@ fn domains(s: &Situation<'_>, all: &Assessments) -> BTreeMap<NodeName, Waiting> 
 
 /// Providers of two machines or more whose word on each was asked for lately and is unknown.
 fn outages(s: &Situation<'_>, all: &Assessments) -> BTreeMap<String, Waiting> {
+    let is_unknown = |a: &Assessment| matches!(a.machine, Machine::Unknown { .. });
+    if !all.troubled().any(|(_, a)| is_unknown(a)) {
+        return BTreeMap::new();
+    }
     let mut words: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for (name, node) in &all.nodes {
         let spec = s.inventory.nodes.get(name);

@@ -113,3 +113,34 @@ pub(super) fn wake(
         at(run.at.after(secs(s.policy.finding_fresh_secs)));
     }
 }
+
+/// The first moment at which anything about a plainly well node changes by time alone, its evidence included.
+pub(super) fn due(s: &Situation<'_>, name: &NodeName) -> Option<Tick> {
+    let policy = s.policy;
+    let gone = secs(policy.agent_gone_secs);
+    let stale = secs(policy.lease_stale_secs);
+    let probe = secs(policy.probe_fresh_secs);
+    let nothing = NodeFacts::default();
+    let facts = s.world.nodes.get(name).unwrap_or(&nothing);
+    let young = [gone, stale, secs(policy.settle_secs)].map(|span| s.world.since.after(span));
+    let alive = facts.heartbeat.or(facts.agent.as_ref().map(|a| a.at));
+    let kube = facts.kube.as_ref();
+    let leased = kube.and_then(|k| k.value.lease_changed);
+    let asked = facts.machine.as_ref().map(|m| m.at);
+    young
+        .into_iter()
+        .chain(alive.map(|at| at.after(gone)))
+        .chain(kube.map(|k| k.at.after(stale)))
+        .chain(leased.map(|at| at.after(stale)))
+        .chain(asked.map(|at| at.after(secs(policy.machine_fresh_secs))))
+        .chain(facts.probes.values().map(|seen| seen.at.after(probe)))
+        .chain(facts.silent_since.values().map(|at| at.after(probe)))
+        .chain(
+            facts
+                .plugins
+                .values()
+                .map(|run| run.at.after(secs(policy.finding_fresh_secs))),
+        )
+        .filter(|tick| *tick > s.now)
+        .min()
+}
