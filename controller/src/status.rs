@@ -8,12 +8,14 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use iaso_engine::ledger::{Ledger, Standing};
-use iaso_engine::plan::Plan;
+use iaso_engine::id::NodeName;
+use iaso_engine::plan::NodePlan;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -121,10 +123,10 @@ impl Metrics {
     }
 
     /// Gauges of what is, after a decision.
-    pub(crate) fn observe(&self, plan: &Plan, ledger: &Ledger) {
+    pub(crate) fn observe(&self, nodes: &BTreeMap<NodeName, NodePlan>, ledger: &Ledger) {
         self.nodes.clear();
         self.waiting.clear();
-        for node in plan.nodes.values() {
+        for node in nodes.values() {
             self.nodes.get_or_create(&kind(word(&node.diagnosis))).inc();
             for waiting in &node.waiting {
                 self.waiting.get_or_create(&kind(word(waiting))).inc();

@@ -21,10 +21,15 @@ pub struct Decision {
     pub told: Vec<IncidentId>,
 }
 
-/// Decides.
+/// Decides, from nothing but the situation.
 #[must_use]
 pub fn decide(situation: &Situation<'_>) -> Decision {
-    let mut plan = plan(situation);
+    vetted(situation, plan(situation))
+}
+
+/// What is left of a plan when the checker has seen it.
+#[must_use]
+pub fn vetted(situation: &Situation<'_>, mut plan: Plan) -> Decision {
     let mut vetoed: BTreeMap<IncidentId, String> = BTreeMap::new();
     let mut dropped = BTreeSet::new();
     for veto in iaso_engine_check::vet(situation, &plan) {

@@ -24,7 +24,7 @@ pub(super) fn node(view: &View<'_>, config: &Config, name: &NodeName) -> Option<
     let declared = config.nodes.iter().find(|node| &node.name == name)?;
     let empty = NodeFacts::default();
     let facts = view.world.nodes.get(name).unwrap_or(&empty);
-    let planned = view.plan.nodes.get(name);
+    let planned = view.nodes.get(name);
     let incident = view.ledger.open_incident(name);
     Some(v1::Node {
         name: name.as_str().into(),

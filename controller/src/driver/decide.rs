@@ -46,7 +46,7 @@ impl Driver {
         self.wake_at(self.plan.next_wake);
         let looks = std::mem::take(&mut self.plan.looks);
         self.looks.take(&looks, &mut self.pursuits);
-        self.metrics.observe(&self.plan, &self.ledger);
+        self.metrics.observe(self.planner.nodes(), &self.ledger);
     }
 
     fn situation(&self, now: Tick) -> Situation<'_> {
@@ -57,7 +57,16 @@ impl Driver {
     }
 
     fn plan_vetted(&mut self, now: Tick) -> Plan {
-        let decision = iaso_replay::decide::decide(&self.situation(now));
+        let touched = std::mem::take(&mut self.touched);
+        let mut planner = std::mem::take(&mut self.planner);
+        let situation = self.situation(now);
+        let plan = planner.step(&situation, touched);
+        let decision = iaso_replay::decide::vetted(&situation, plan);
+        if !decision.vetoed.is_empty() {
+            // What was decided has not happened.
+            planner.look_again();
+        }
+        self.planner = planner;
         for incident in &decision.told {
             let why = decision.vetoed.get(incident);
             tracing::error!(%incident, why, "VETOED by the independent checker: the engine and the checker disagree; report this");
@@ -184,6 +193,7 @@ impl Driver {
 
     fn store_trouble(&mut self, error: &ChangeError) {
         tracing::error!(%error, "decisions wait: nothing is executed that is not journaled");
+        self.planner.look_again();
         let trouble = Some(error.to_string());
         self.observe(vec![Observation::Store { trouble }]);
         self.wake_in(STORE_RETRY);

@@ -4,11 +4,12 @@ use iaso_engine::effect::Outcome;
 use iaso_engine::fact::{Inventory, Observation};
 use iaso_engine::id::{EffectId, NodeName};
 use iaso_engine::ledger::Ledger;
-use iaso_engine::plan::{Plan, Situation};
+use iaso_engine::plan::{NodePlan, Situation};
 use iaso_engine::policy::Policy;
 use iaso_engine::record::Record;
 use iaso_engine::time::Tick;
 use iaso_engine::world::World;
+use std::collections::BTreeMap;
 use tokio::sync::{mpsc, oneshot};
 
 /// The driver's state, to be read.
@@ -24,8 +25,8 @@ pub struct View<'a> {
     pub world: &'a World,
     /// What has happened.
     pub ledger: &'a Ledger,
-    /// The latest plan.
-    pub plan: &'a Plan,
+    /// Each node's part of the latest plan.
+    pub nodes: &'a BTreeMap<NodeName, NodePlan>,
 }
 
 impl<'a> View<'a> {

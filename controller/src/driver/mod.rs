@@ -25,12 +25,14 @@ use crate::status::Metrics;
 use crate::store::{Operations, Store};
 use handle::Input;
 use iaso_engine::fact::{Inventory, Observation};
+use iaso_engine::id::NodeName;
 use iaso_engine::ledger::Ledger;
-use iaso_engine::plan::Plan;
+use iaso_engine::plan::{Plan, Planner};
 use iaso_engine::policy::Policy;
 use iaso_engine::record::Record;
 use iaso_engine::time::Tick;
 use iaso_engine::world::World;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -76,6 +78,9 @@ pub struct Driver {
     ledger: Ledger,
     world: World,
     plan: Plan,
+    planner: Planner,
+    /// Nodes that facts came in about since the last plan.
+    touched: BTreeSet<NodeName>,
     clock: Clock,
     policy: Policy,
     inventory: Inventory,
@@ -108,6 +113,8 @@ impl Driver {
             ledger: parts.ledger,
             world,
             plan: Plan::default(),
+            planner: Planner::default(),
+            touched: BTreeSet::new(),
             clock: parts.clock,
             policy: parts.policy,
             inventory: parts.inventory,
@@ -193,10 +200,13 @@ impl Driver {
         let now = self.clock.now();
         // A fact about a node that nobody declared must not grow the world.
         observations.retain(|observation| {
-            subject(observation).is_none_or(|node| self.inventory.nodes.contains_key(node))
+            observation
+                .node()
+                .is_none_or(|node| self.inventory.nodes.contains_key(node))
         });
         self.recorder.seen(now, &observations);
         for observation in observations {
+            self.touched.extend(observation.node().cloned());
             self.world.observe(now, observation);
         }
     }
@@ -208,7 +218,7 @@ impl Driver {
             inventory: &self.inventory,
             world: &self.world,
             ledger: &self.ledger,
-            plan: &self.plan,
+            nodes: self.planner.nodes(),
         }
     }
 
@@ -224,21 +234,5 @@ impl Driver {
         self.wake = tick
             .map_or(latest, |tick| self.clock.instant(tick).min(latest))
             .max(earliest);
-    }
-}
-
-fn subject(observation: &Observation) -> Option<&iaso_engine::id::NodeName> {
-    match observation {
-        Observation::AgentConnected { node, .. }
-        | Observation::AgentLost { node, .. }
-        | Observation::AgentHeartbeat { node, .. }
-        | Observation::Report { node, .. }
-        | Observation::Kube { node, .. }
-        | Observation::Machine { node, .. }
-        | Observation::Metrics { node, .. } => Some(node),
-        Observation::Probed { target, .. } => Some(target),
-        Observation::KubeApi { .. }
-        | Observation::Store { .. }
-        | Observation::SecretStore { .. } => None,
     }
 }

@@ -22,7 +22,7 @@ const PASSES_MAX: usize = 16;
 pub struct Planner {
     all: Assessments,
     pub(super) nodes: BTreeMap<NodeName, NodePlan>,
-    /// What the API server last said, as far as it matters to every node.
+    /// What the API server last said, as far as it matters to every node; `None`: every node is looked at.
     api: Option<ApiWord>,
     due: Alarms,
     wake: Alarms,
@@ -64,6 +64,11 @@ impl Planner {
             plan.next_wake = next.next_wake;
         }
         plan
+    }
+
+    /// Looks at every node in the next step: what the last one decided was not journaled, and so has not happened.
+    pub fn look_again(&mut self) {
+        self.api = None;
     }
 
     /// Every node's part of the latest plan.
