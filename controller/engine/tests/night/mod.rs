@@ -20,7 +20,7 @@ use iaso_engine::effect::{Action, Effect, Outcome, Remembered, Yield};
 use iaso_engine::fact::*;
 use iaso_engine::id::{EffectId, MachineId, NodeName};
 use iaso_engine::ledger::{Ledger, Standing};
-use iaso_engine::plan::{Look, Plan, Situation, plan};
+use iaso_engine::plan::{Look, Plan, Planner, Situation, plan};
 use iaso_engine::policy::{Mode, Policy};
 use iaso_engine::record::{Entry, Record};
 use iaso_engine::time::Tick;
@@ -78,6 +78,8 @@ pub struct Night {
     pub at: Vec<(u64, Event)>,
     pending: Vec<(u64, EffectId, Outcome)>,
     looks: BTreeSet<Look>,
+    planner: (Planner, Option<(Policy, Inventory)>),
+    touched: BTreeSet<NodeName>,
     pub executed: BTreeSet<EffectId>,
     pub recreated: u32,
     /// When each host was last made well.
@@ -162,6 +164,8 @@ impl Night {
             at: Vec::new(),
             pending: Vec::new(),
             looks: BTreeSet::new(),
+            planner: Default::default(),
+            touched: BTreeSet::new(),
             executed: BTreeSet::new(),
             recreated: 0,
             healed: BTreeMap::new(),
@@ -335,6 +339,7 @@ impl Night {
     }
 
     fn see(&mut self, observation: Observation) {
+        self.touched.extend(observation.node().cloned());
         self.world.observe(self.now(), observation);
     }
 
@@ -493,6 +498,7 @@ impl Night {
 
     fn decide(&mut self) {
         let made = plan(&self.situation());
+        self.assert_the_planner_agrees(&made);
         let vetoes = iaso_engine_check::vet(&self.situation(), &made);
         assert_eq!(
             vetoes,
@@ -524,6 +530,24 @@ impl Night {
         for effect in intended {
             self.execute(&effect);
         }
+    }
+
+    /// Catches: a planner that goes on and forgets a node whose facts came in, grew old, or weigh differently.
+    fn assert_the_planner_agrees(&mut self, made: &Plan) {
+        let rules = (self.policy.clone(), self.inventory.clone());
+        let same_rules = self.planner.1.as_ref() == Some(&rules);
+        if !same_rules {
+            self.planner = (Planner::default(), Some(rules));
+        }
+        let touched = std::mem::take(&mut self.touched);
+        let mut planner = std::mem::take(&mut self.planner.0);
+        let stepped = planner.step(&self.situation(), touched);
+        let stepped = Plan {
+            nodes: planner.nodes().clone(),
+            ..stepped
+        };
+        assert_eq!(&stepped, made, "at {} s", self.second);
+        self.planner.0 = planner;
     }
 
     fn execute(&mut self, effect: &Effect) {
@@ -601,6 +625,7 @@ impl Night {
     /// The controller dies: what it knew of the world, and every answer under way, is gone. The journal stays.
     pub fn crash(&mut self) {
         self.world = World::new(self.now());
+        self.planner = Default::default();
         self.pending.clear();
         self.looks.clear();
         for host in self.hosts.values_mut() {
