@@ -181,24 +181,22 @@ async fn a_killed_k3s_agent_is_restarted_by_its_plugin_on_processes() -> Result<
 
 /// The agent hangs and k3s-agent is down, and the machine's kernel still answers probes: nobody is left there who could act.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hung_agent_is_paged_and_nothing_is_touched_until_it_lives_and_mends_its_node()
--> Result<()> {
+async fn a_hung_agent_is_named_and_given_time_and_mends_its_node_when_it_lives_again() -> Result<()>
+{
     let Some(lab) = story::lab("agent hung", LabOptions::new(HostKind::Process)).await? else {
         return Ok(());
     };
     let styx = lab.host("styx")?;
     styx.freeze_unit("iaso-agent.service").await?;
     styx.kill_unit("k3s-agent.service").await?;
-    let paged = lab
-        .operator
-        .until_event(SEEN, "a page about styx", |event| {
-            event.node == "styx" && intends(event, "page")
-        });
-    let paged = paged.await;
-    let paged = told(&lab, paged).await?;
-    let detail = lab.operator.incident(&paged.incident).await?;
-    let incident = detail.incident.context("no incident")?;
-    assert_eq!(incident.diagnosis, "partial-partition", "{incident:?}");
+    let named = until(SEEN, "styx to be called hung, and given time", || async {
+        let nodes = lab.operator.nodes().await.unwrap_or_default();
+        nodes.iter().any(|node| {
+            let given_time = node.waiting.iter().any(|why| why.contains("before reboot"));
+            node.name == "styx" && node.diagnosis == "hung" && given_time
+        })
+    });
+    told(&lab, named.await).await?;
     assert_untouched(&lab);
 
     styx.thaw().await?;
