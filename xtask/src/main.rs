@@ -10,6 +10,7 @@ mod demo;
 mod mutants;
 mod process;
 mod setup;
+mod sim;
 mod suite;
 mod tidy;
 mod wasm;
@@ -39,6 +40,8 @@ enum Command {
     Bench(bench::BenchArguments),
     /// Break the engine and its checker on purpose, and tell what no test notices.
     Mutants(mutants::MutantsArguments),
+    /// Run the engine through generated nights against a modelled world, and print the score.
+    Sim(sim::SimArguments),
     /// Check purity, sizes, documents, format and lints.
     Tidy(tidy::TidyArguments),
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Plugins => wasm::build_all().map(|_| ()),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Mutants(arguments) => mutants::run(&arguments),
+        Command::Sim(arguments) => sim::run(&arguments),
         Command::Tidy(arguments) => tidy::run(&arguments),
     };
     match result {

@@ -151,6 +151,13 @@ fn wipe(w: &mut Work<'_>, incident: &Incident, rung: &RungState) -> Step {
             w.again(class, detail, *at, tries.len());
         }
     }
+    if is_half_undone(incident) {
+        if undo(w, incident) {
+            let why = "it seemed well and is not: what was prepared is undone, to begin anew";
+            w.end(incident, rung, RungResult::Moot, why);
+        }
+        return Step::Waits;
+    }
     if w.waiting.is_empty() && w.gates_open(incident, &rung.rung, stored.max(made)) {
         w.intend(Action::Recreate {
             password_key,
@@ -158,6 +165,19 @@ fn wipe(w: &mut Work<'_>, incident: &Incident, rung: &RungState) -> Step {
         });
     }
     Step::Waits
+}
+
+/// Undoing began when the node seemed well. A machine that were wiped with a script that is deleted would never join.
+fn is_half_undone(incident: &Incident) -> bool {
+    let last = |wanted: fn(&Action) -> bool| {
+        let is = |e: &EffectState| wanted(&e.effect.action);
+        incident.effects.iter().rposition(is)
+    };
+    let made = last(|a| matches!(a, Action::PrepareScript));
+    let deleted = last(|a| matches!(a, Action::Cleanup { .. }));
+    let cordoned = last(|a| matches!(a, Action::Cordon));
+    let uncordoned = last(|a| matches!(a, Action::Uncordon));
+    deleted > made || uncordoned > cordoned
 }
 
 fn rejoin(w: &mut Work<'_>, incident: &Incident, rung: &RungState, recreate: &EffectState) {
@@ -250,13 +270,18 @@ pub(crate) fn undo(w: &mut Work<'_>, incident: &Incident) -> bool {
     if tidy_script(w, incident) == Step::Waits || tidy_passwords(w, incident) == Step::Waits {
         return false;
     }
+    let intended = |name: &str| {
+        let named = |e: &EffectState| e.effect.action.name() == name;
+        incident.effects.iter().rposition(named)
+    };
     let last = |name: &str| {
         incident
             .effects
             .iter()
             .rposition(|e| e.effect.action.name() == name && e.done().is_some())
     };
-    let Some(cordoned) = last("cordon") else {
+    // One whose answer was lost may have been done all the same: the API server's silence is no proof.
+    let Some(cordoned) = intended("cordon") else {
         return true;
     };
     let keep = remembered(incident).is_some_and(|r| r.was_cordoned);

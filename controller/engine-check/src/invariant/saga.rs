@@ -134,7 +134,8 @@ pub(super) fn restores_what_was(_: &Situation<'_>, history: &History, effect: &E
 pub(super) fn own_cordon(_: &Situation<'_>, history: &History, effect: &Effect) -> Broken {
     let ours = history
         .of_incident(&effect.incident)
-        .any(|a| a.action == Action::Cordon && a.end != End::NeverBegan);
+        // One that "did not begin" may have been done all the same: its answer was lost.
+        .any(|a| a.action == Action::Cordon);
     let theirs = history
         .remembered(&effect.incident)
         .is_some_and(|r| r.was_cordoned);

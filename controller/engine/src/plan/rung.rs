@@ -195,6 +195,10 @@ impl Work<'_> {
     }
 
     fn begin_power(&mut self, incident: &Incident, rung: &RungState, action: &Action) {
+        if *action == Action::Start && self.node.diagnosis == Diagnosis::Isolated {
+            let why = "the provider says that it runs now";
+            return self.end(incident, rung, RungResult::Moot, why);
+        }
         let kind = StepKind::of(&rung.rung);
         match need(self.policy, self.node.diagnosis, kind) {
             Need::Gone => {
