@@ -242,7 +242,13 @@ fn fresh_probes(q: &Question<'_>) -> Option<Waiting> {
         &q.all.healthy_observers,
         newer,
     );
-    let fresh = again.reached > 0 || again.is_silence(q.policy.quorum);
+    // One answer already says that a machine is not silent; that everybody reaches it takes everybody's word anew.
+    let alive = *q.rung == Rung::Reboot && q.answers();
+    let fresh = if alive {
+        again.is_chorus() && again.reached >= q.policy.quorum.max(1)
+    } else {
+        again.reached > 0 || again.is_silence(q.policy.quorum)
+    };
     (!fresh && !is_off(q)).then(|| Waiting::FreshFacts {
         channel: "probes".into(),
     })

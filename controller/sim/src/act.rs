@@ -272,9 +272,10 @@ impl Sim<'_> {
 
     fn fix_name(&self, effect: &EffectId) -> Option<String> {
         // The journal's copy may be cut off with the controller: the agent remembers its order by itself.
-        match &self.driver.ledger.effect(effect)?.effect.action {
-            Action::ApplyFix { fix, .. } => Some(fix.clone()),
-            _ => None,
+        if let Action::ApplyFix { fix, .. } = &self.driver.ledger.effect(effect)?.effect.action {
+            Some(fix.clone())
+        } else {
+            None
         }
     }
 
@@ -320,7 +321,7 @@ impl Sim<'_> {
             | Action::Restore { .. }
             | Action::Uncordon => self.kube(node, effect),
             Action::StorePassword => self.store_password(effect),
-            Action::PromotePassword { .. } => {
+            Action::PromotePassword { .. } | Action::DiscardPassword { .. } => {
                 if self.secrets_answer() {
                     done(Yield::Nothing)
                 } else {
@@ -377,12 +378,13 @@ impl Sim<'_> {
 
     fn kube(&mut self, node: Ix, effect: &Effect) -> Outcome {
         if !self.scenario.has_cluster {
-            return match effect.action {
-                Action::Remember => done(Yield::Remembered {
+            return done(if effect.action == Action::Remember {
+                Yield::Remembered {
                     remembered: Remembered::default(),
-                }),
-                _ => done(Yield::Nothing),
-            };
+                }
+            } else {
+                Yield::Nothing
+            });
         }
         if !self.truth.api_answers() {
             return not_started("transport");
@@ -420,6 +422,7 @@ impl Sim<'_> {
             | Action::PrepareScript
             | Action::Recreate { .. }
             | Action::PromotePassword { .. }
+            | Action::DiscardPassword { .. }
             | Action::Cleanup { .. }
             | Action::Page { .. } => {}
         }

@@ -372,7 +372,7 @@ impl Sim<'_> {
     }
 
     pub(crate) fn probed(&mut self, life: u32, target: Ix, observer: Vantage, reached: bool) {
-        let told = self.driver.observer(self.scenario, observer);
+        let told = crate::driver::observer(self.scenario, observer);
         let node = crate::driver::name(self.scenario, target);
         let (Some(observer), Some(node), true) = (told, node, life == self.driver.life) else {
             return;

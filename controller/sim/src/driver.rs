@@ -80,6 +80,11 @@ impl Driver {
                 machine: setup
                     .machine
                     .then(|| ("model".to_owned(), MachineId(setup.name.to_string()))),
+                domains: setup
+                    .zone
+                    .map(|zone| ("zone".to_owned(), format!("z{zone}")))
+                    .into_iter()
+                    .collect(),
             };
             (setup.name.clone(), spec)
         });
@@ -169,12 +174,12 @@ impl Driver {
             *looks = Looks::default();
         }
     }
+}
 
-    pub(crate) fn observer(&self, scenario: &Scenario, vantage: Vantage) -> Option<Observer> {
-        match vantage {
-            Vantage::Controller => Some(Observer::Controller),
-            Vantage::Node(ix) => name(scenario, ix).map(|n| Observer::Node(n.clone())),
-        }
+pub(crate) fn observer(scenario: &Scenario, vantage: Vantage) -> Option<Observer> {
+    match vantage {
+        Vantage::Controller => Some(Observer::Controller),
+        Vantage::Node(ix) => name(scenario, ix).map(|n| Observer::Node(n.clone())),
     }
 }
 

@@ -8,7 +8,7 @@
 
 use crate::cloud::Kind;
 use crate::queue::Vantage;
-use crate::scenario::{Fault, Ix, Ms, SECOND, Strike};
+use crate::scenario::{Fault, Ix, Ms, SECOND, Strike, mode};
 use crate::sim::Sim;
 use iaso_engine::effect::Effect;
 use iaso_engine::fact::Role;
@@ -21,6 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const RACE: Ms = 45 * SECOND;
 /// A queue at the provider may hold a call for longer than any fact is old; the judge then looks at when it was sent.
 const QUEUED_MAX: Ms = 60 * SECOND;
+/// A machine that answers, and on which neither agent nor kubelet has lived for so long, hangs.
+const MUTE: Ms = 120 * SECOND;
 /// A machine that was dark for less is not even suspected by a careful person.
 const HASTY: Ms = 30 * SECOND;
 
@@ -61,6 +63,8 @@ pub(crate) struct Judge {
     pub(crate) decisions: BTreeMap<(IncidentId, Rung), bool>,
     pub(crate) cordons: BTreeMap<Ix, IncidentId>,
     pub(crate) recovered: Vec<(&'static str, Ms)>,
+    /// More nodes were down at once than may be.
+    pub(crate) stormed: bool,
     called: BTreeSet<String>,
 }
 
@@ -208,7 +212,7 @@ impl Sim<'_> {
         if said == Some(&false) {
             return Some("a person said no");
         }
-        match self.scenario.policy.mode(rung) {
+        match mode(&self.scenario.policy, rung) {
             Mode::Observe => Some("the policy only observes"),
             Mode::Approve if !yes => Some("nobody said yes"),
             Mode::Approve | Mode::Auto => {
@@ -253,6 +257,11 @@ impl Sim<'_> {
             return Some(why.into());
         }
         let sent = self.sent(effect);
+        // What answers and does not live may be rebooted: nothing that a reboot takes away works.
+        let mute = self.truth.hosts[node].mute_since;
+        if mute.is_some_and(|since| sent.saturating_sub(since) >= MUTE) {
+            return self.shared_outage(node);
+        }
         let Some(since) = self.dark_since(node, sent) else {
             return Some(self.who_reaches(node));
         };
@@ -327,13 +336,27 @@ impl Sim<'_> {
         self.darkening(node).find_map(|strike| {
             let shared = self.truth.sharers(strike.cause, self.now);
             let passes = strike.until.is_some() || !strike.heal.recreate;
-            (shared > notable && passes).then(|| {
+            (passes && (shared > notable || self.fells_a_zone(node, strike))).then(|| {
                 format!(
                     "{shared} nodes share its outage, which is not its own ({:?})",
                     strike.fault
                 )
             })
         })
+    }
+
+    /// Most of a declared failure domain, and not the whole cluster.
+    fn fells_a_zone(&self, node: Ix, strike: &Strike) -> bool {
+        let Some(zone) = self.truth.setup(node).zone else {
+            return false;
+        };
+        let all = self.truth.hosts.all();
+        let members = all
+            .filter(|n| self.truth.setup(*n).zone == Some(zone))
+            .count();
+        let inside = |n: &&Ix| self.truth.setup(**n).zone == Some(zone);
+        let felled = strike.nodes.iter().filter(inside).count();
+        felled >= 2 && felled.saturating_mul(2) > members && members < self.truth.hosts.len()
     }
 
     /// `dark`: since when it has been dark; a rung that was taken in that darkness was taken for whatever keeps it dark.

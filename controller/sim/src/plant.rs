@@ -1,7 +1,7 @@
 //! Planted bugs: the engine as it would be if one thing were wrong with it. A simulator that does not catch these proves nothing.
 
 use iaso_engine::effect::{Action, Outcome, Remembered, Yield};
-use iaso_engine::fact::{MachineSeen, Observer};
+use iaso_engine::fact::{Inventory, MachineSeen, Observer};
 use iaso_engine::ledger::Ledger;
 use iaso_engine::plan::{Plan, Situation, plan};
 use iaso_engine::policy::{Mode, Policy};
@@ -28,7 +28,7 @@ pub enum Plant {
     LocalDataForgotten,
     /// Every mode is `auto`.
     ApprovalForgotten,
-    /// Any number of nodes may be down at once.
+    /// Any number of nodes may be down at once, and no failure domain is known.
     StormIgnored,
     /// After a crash, orders without an outcome are sent again.
     RepeatsAfterCrash,
@@ -60,13 +60,17 @@ impl Plant {
                 world: &alone(s.world),
                 ..*s
             }),
-            Self::LocalDataForgotten
-            | Self::ApprovalForgotten
-            | Self::StormIgnored
-            | Self::NoPatience => plan(&Situation {
+            Self::StormIgnored => plan(&Situation {
                 policy: &self.policy(s.policy),
+                inventory: &without_domains(s.inventory),
                 ..*s
             }),
+            Self::LocalDataForgotten | Self::ApprovalForgotten | Self::NoPatience => {
+                plan(&Situation {
+                    policy: &self.policy(s.policy),
+                    ..*s
+                })
+            }
             Self::UnknownIsFailed => plan(&Situation {
                 world: &known(s.world),
                 ledger: &failed(s.ledger),
@@ -123,6 +127,14 @@ impl Plant {
     pub(crate) fn repeats_after_crash(self) -> bool {
         self == Self::RepeatsAfterCrash
     }
+}
+
+fn without_domains(inventory: &Inventory) -> Inventory {
+    let mut inventory = inventory.clone();
+    for node in inventory.nodes.values_mut() {
+        node.domains.clear();
+    }
+    inventory
 }
 
 fn alone(world: &World) -> World {

@@ -35,6 +35,7 @@ pub(crate) fn kind(action: &Action) -> Option<Kind> {
         | Action::Restore { .. }
         | Action::Uncordon
         | Action::PromotePassword { .. }
+        | Action::DiscardPassword { .. }
         | Action::Cleanup { .. }
         | Action::Page { .. } => None,
     }
@@ -187,12 +188,12 @@ impl Sim<'_> {
         self.later(travel.max(250).saturating_add(queued), event);
     }
 
-    pub(crate) fn call_answered(&mut self, life: u32, effect: &EffectId, reply: Reply) {
+    pub(crate) fn call_answered(&mut self, life: u32, effect: &EffectId, reply: &Reply) {
         if life != self.driver.life || !self.driver.pursuits.contains_key(effect) {
             return;
         }
         match reply {
-            Reply::Taken(number) => self.begun(effect, number),
+            Reply::Taken(number) => self.begun(effect, *number),
             Reply::Refused(class) => {
                 self.driver.pursuits.remove(effect);
                 self.tell_outcome(effect, not_started(class));

@@ -34,14 +34,14 @@ impl Stream {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.state = self.state.wrapping_add(STEP);
         mix(self.state)
     }
 
     /// From 0 to `limit` exclusive; 0 for a limit of 0. The bias is below one in 2^40 for the limits used here.
     pub fn below(&mut self, limit: u64) -> u64 {
-        self.next().checked_rem(limit).unwrap_or(0)
+        self.draw().checked_rem(limit).unwrap_or(0)
     }
 
     /// From `low` to `high`, both inclusive.
@@ -81,7 +81,7 @@ mod tests {
     fn streams_of_two_purposes_differ_and_the_same_one_repeats() {
         let draw = |seed, purpose| {
             let mut stream = Stream::new(seed, purpose);
-            [stream.next(), stream.next(), stream.next()]
+            [stream.draw(), stream.draw(), stream.draw()]
         };
         assert_eq!(draw(1, "net"), draw(1, "net"));
         assert_ne!(draw(1, "net"), draw(1, "faults"));

@@ -3,7 +3,8 @@
 
 use iaso_engine::fact::Role;
 use iaso_engine::id::NodeName;
-use iaso_engine::policy::Policy;
+use iaso_engine::policy::{Mode, Policy};
+use iaso_engine::record::Rung;
 
 /// Milliseconds since the run began, or a span of them.
 pub type Ms = u64;
@@ -67,6 +68,8 @@ pub struct NodeSetup {
     pub role: Role,
     /// It has a machine at the provider.
     pub machine: bool,
+    /// The failure domain that it is declared to share with others.
+    pub zone: Option<u8>,
     /// It carries local volumes or last replicas.
     pub local_data: bool,
     /// A person cordoned it before.
@@ -98,6 +101,8 @@ pub enum Fault {
     Check,
     /// The agent's process is dead, the node is fine.
     AgentDead,
+    /// Its kernel answers, and nothing on it lives.
+    Stalled,
     /// A plugin is broken: its word says nothing of the node.
     PluginBroken,
     /// Its answers to probes are late or lost, and its heartbeats too: so many in a hundred.
@@ -338,6 +343,69 @@ pub struct Scenario {
     pub horizon: Ms,
 }
 
+impl Scenario {
+    /// A quiet cluster: a server and workers, a provider that does what it says, nothing lost, everything automatic, three hours at most.
+    #[must_use]
+    pub fn quiet(nodes: impl IntoIterator<Item = NodeSetup>) -> Self {
+        let mut nodes: Vec<NodeSetup> = nodes.into_iter().collect();
+        nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        Self {
+            seed: 1,
+            nodes,
+            has_cluster: true,
+            policy: Policy {
+                start: Mode::Auto,
+                reboot: Mode::Auto,
+                recreate: Mode::Auto,
+                ..Policy::default()
+            },
+            strikes: Vec::new(),
+            provider: ProviderManner {
+                latency: (500, SECOND),
+                lost_calls: 0,
+                lost_answers: 0,
+                refused: 0,
+                reboot: RebootManner::Works,
+                recreate: RecreateManner::Works,
+                power: (10 * SECOND, 20 * SECOND),
+                reinstall: (60 * SECOND, 90 * SECOND),
+                meters: true,
+            },
+            net: NetManner {
+                loss: 0,
+                duplicates: 0,
+                delay: 0,
+                breaks: 0,
+            },
+            operator: Operator {
+                answer: Answer::Never,
+                delay: 60 * SECOND,
+            },
+            crash_on: Vec::new(),
+            horizon: 3 * 3_600 * SECOND,
+        }
+    }
+}
+
+impl NodeSetup {
+    /// A healthy node with a machine, that boots in 30 seconds and is Ready a minute later.
+    #[must_use]
+    pub fn well(name: NodeName, role: Role) -> Self {
+        Self {
+            name,
+            role,
+            machine: true,
+            zone: None,
+            local_data: false,
+            cordoned: false,
+            joined: true,
+            boot: 30 * SECOND,
+            ready: 60 * SECOND,
+            skew_ms: 0,
+        }
+    }
+}
+
 impl Fault {
     /// It is of the controller, the API server, the provider or the stores, not of nodes.
     #[must_use]
@@ -358,6 +426,7 @@ impl Fault {
             | Self::KubeletSilent
             | Self::Check
             | Self::AgentDead
+            | Self::Stalled
             | Self::PluginBroken
             | Self::Sluggish(_)
             | Self::Path { .. }
@@ -385,6 +454,7 @@ impl Strike {
             Fault::Hang if self.heal.reboot => "hang-healed-by-reboot",
             Fault::Hang => "hang-healed-by-recreate",
             Fault::PowerOff => "powered-off",
+            Fault::Stalled => "hung-but-answering",
             Fault::K3sDown => "k3s-agent-down",
             Fault::Check => "check-failing",
             Fault::KubeletSilent
@@ -407,5 +477,16 @@ impl Strike {
             | Fault::Paused
             | Fault::Crash { .. } => "other",
         }
+    }
+}
+
+/// The mode of a rung by the policy's own keys. The reference reads the policy by itself: it asks the engine nothing.
+pub(crate) fn mode(policy: &Policy, rung: &Rung) -> Mode {
+    match rung {
+        Rung::Fix(_) => policy.fix,
+        Rung::Start => policy.start,
+        Rung::Reboot => policy.reboot,
+        Rung::Recreate => policy.recreate,
+        Rung::Page => Mode::Auto,
     }
 }

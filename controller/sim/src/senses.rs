@@ -99,10 +99,11 @@ impl Sim<'_> {
             .nodes
             .get_mut(&setup.name)
             .and_then(|facts| facts.kube.as_mut());
-        if let Some(seen) = known.filter(|seen| seen.value.exists == host.object) {
+        if let Some(seen) =
+            known.filter(|seen| seen.value.exists == host.object && seen.value.ready == ready)
+        {
             // What `observe` would put there, without the same words again.
             seen.at = tick;
-            seen.value.ready = ready;
             seen.value.lease_changed = lease;
             seen.value.unschedulable = host.cordoned;
             if seen.value.local_data.is_empty() == host.data {
@@ -119,6 +120,7 @@ impl Sim<'_> {
             kubelet_version: "v1.33.4+k3s1".into(),
             stuck_pods: 0,
             local_data: local_data(host.data),
+            opt_out: None,
         };
         let node = setup.name.clone();
         self.driver
@@ -146,6 +148,7 @@ impl Sim<'_> {
                 Some(facts) => {
                     facts.heartbeat = Some(tick);
                     facts.self_health = self_health;
+                    facts.skew_ms = self.truth.setup(ix).skew_ms;
                 }
                 None => self.driver.world.observe(
                     tick,

@@ -176,7 +176,7 @@ impl<'a> Sim<'a> {
                 life,
                 effect,
                 reply,
-            } => self.call_answered(life, &effect, reply),
+            } => self.call_answered(life, &effect, &reply),
             Event::OperationEnds(number) => self.operation_ends(number),
             Event::Pursue { life, effect } => self.pursue(life, &effect),
             Event::Short { life, effect } => self.short(life, &effect),
@@ -309,6 +309,9 @@ impl<'a> Sim<'a> {
         for ix in nodes {
             self.refresh(*ix);
         }
+        let down = |h: &crate::truth::Host| !h.shape.linked || !h.shape.agent || !h.shape.renews;
+        let down = self.truth.hosts.iter().filter(|(_, h)| down(h)).count();
+        self.judge.stormed |= down > self.truth.storm_limit();
         self.note_pause();
         self.stirred = self.now;
         self.changed = self.now;
@@ -333,6 +336,11 @@ impl<'a> Sim<'a> {
         }
         if old.agent && !new.agent {
             host.agents = host.agents.saturating_add(1);
+        }
+        if new.agent || new.renews {
+            host.mute_since = None;
+        } else {
+            host.mute_since = host.mute_since.or(Some(now));
         }
         self.follow_health(ix);
         if new.session && self.truth.hosts[ix].session.is_none() {
@@ -368,6 +376,7 @@ impl<'a> Sim<'a> {
             && let Some(class) = class
         {
             host.ill = Some((now, class));
+            host.falls = host.falls.saturating_add(1);
         }
     }
 
@@ -525,6 +534,9 @@ fn waits_for_person(waiting: &Waiting) -> bool {
             | Waiting::ObserveOnly { .. }
             | Waiting::ControlPlane
             | Waiting::Budget { .. }
+            | Waiting::Canary { .. }
+            | Waiting::OptOut { .. }
+            | Waiting::EtcdQuorum { .. }
     )
 }
 

@@ -14,9 +14,10 @@ pub fn setting(scenario: &Scenario) -> String {
     for (number, node) in scenario.nodes.iter().enumerate().take(40) {
         let _ = writeln!(
             out,
-            "node {number} {} {:?} machine={} data={} joined={} boot={}s ready={}s",
+            "node {number} {} {:?} zone={:?} machine={} data={} joined={} boot={}s ready={}s",
             node.name,
             node.role,
+            node.zone,
             node.machine,
             node.local_data,
             node.joined,

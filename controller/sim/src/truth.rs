@@ -97,6 +97,10 @@ pub(crate) struct Host {
     pub(crate) ill: Option<(Ms, &'static str)>,
     /// Iaso acted since.
     pub(crate) touched: bool,
+    /// Neither agent nor kubelet speaks since.
+    pub(crate) mute_since: Option<Ms>,
+    /// How often it fell ill.
+    pub(crate) falls: u32,
 }
 
 impl Host {
@@ -123,6 +127,8 @@ impl Host {
             dark_from: None,
             ill: None,
             touched: false,
+            mute_since: None,
+            falls: 0,
         }
     }
 }
@@ -208,6 +214,7 @@ impl<'a> Truth<'a> {
                 Fault::Check => shape.finding = shape.finding.or(Some(index)),
                 Fault::KubeletSilent => kubelet = false,
                 Fault::AgentDead => agent = false,
+                Fault::Stalled => (agent, kubelet) = (false, false),
                 Fault::LeaseFrozen => shown = false,
                 Fault::Path {
                     controller,

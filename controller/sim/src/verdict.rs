@@ -2,7 +2,7 @@
 
 use crate::cloud::Kind;
 use crate::judge::Wrong;
-use crate::scenario::{Answer, Fault, Ix, Ms, RebootManner, RecreateManner, SECOND};
+use crate::scenario::{Answer, Fault, Ix, Ms, RebootManner, RecreateManner, SECOND, mode};
 use crate::sim::Sim;
 use iaso_engine::effect::Action;
 use iaso_engine::fact::Role;
@@ -145,7 +145,7 @@ impl Sim<'_> {
         }
         let setup = self.truth.setup(ix);
         let allowed = |rung: &Rung| {
-            let observed = self.scenario.policy.mode(rung) == Mode::Observe;
+            let observed = mode(&self.scenario.policy, rung) == Mode::Observe;
             let server = *rung == Rung::Recreate && setup.role == Role::Server;
             let machine = setup.machine || matches!(rung, Rung::Fix(_));
             !observed && !server && machine
@@ -158,12 +158,15 @@ impl Sim<'_> {
                 .as_ref()
                 .filter(|fix| strike.remedies.contains(fix))
                 .map(|fix| Rung::Fix(fix.clone()));
-            let power = matches!(strike.fault, Fault::Cut | Fault::Hang | Fault::PowerOff);
+            let dark = matches!(strike.fault, Fault::Cut | Fault::Hang | Fault::PowerOff);
+            // Only Kubernetes can say that what answers does not live.
+            let stalled = strike.fault == Fault::Stalled && self.scenario.has_cluster;
+            let power = dark || stalled;
             let rungs = [
                 fix,
                 (power && heal.start).then_some(Rung::Start),
                 (power && heal.reboot).then_some(Rung::Reboot),
-                (power && heal.recreate).then_some(Rung::Recreate),
+                (dark && heal.recreate).then_some(Rung::Recreate),
             ];
             let rung = rungs.into_iter().flatten().find(allowed);
             let harmless = matches!(
@@ -186,12 +189,12 @@ impl Sim<'_> {
         let policy = &self.scenario.policy;
         let on = |wanted: fn(Fault) -> bool| self.truth.global(wanted).is_some();
         let incident = self.driver.ledger.open_incident(&self.truth.setup(ix).name);
-        let approve = policy.mode(rung) == Mode::Approve;
+        let approve = mode(policy, rung) == Mode::Approve;
         let data =
             *rung == Rung::Recreate && self.truth.hosts[ix].data && !policy.local_data_expendable;
         let yes = incident.is_some_and(|i| self.judge.said_yes(&i.id, rung));
         let smaller = matches!(rung, Rung::Recreate)
-            && policy.mode(&Rung::Reboot) == Mode::Approve
+            && mode(policy, &Rung::Reboot) == Mode::Approve
             && self.scenario.operator.answer != Answer::Yes;
         if self.cut_short {
             return "time";
@@ -219,7 +222,7 @@ impl Sim<'_> {
     fn explain_machine(&self, ix: Ix, rung: &Rung) -> Option<&'static str> {
         let manner = &self.scenario.provider;
         let policy = &self.scenario.policy;
-        let observes = |smaller: &Rung| policy.mode(smaller) == Mode::Observe;
+        let observes = |smaller: &Rung| mode(policy, smaller) == Mode::Observe;
         let off = self.truth.has(ix, |f| f == Fault::PowerOff);
         if (off && observes(&Rung::Start)) || (*rung == Rung::Recreate && observes(&Rung::Reboot)) {
             return Some("a smaller rung is only observed");
@@ -256,7 +259,7 @@ impl Sim<'_> {
         let reboot_broken =
             manner.reboot != RebootManner::Works && self.taken(ix, Kind::Reboot) > 0;
         let server = self.truth.setup(ix).role == Role::Server;
-        if reboot_broken && (server || policy.mode(&Rung::Recreate) != Mode::Auto) {
+        if reboot_broken && (server || mode(policy, &Rung::Recreate) != Mode::Auto) {
             return Some("provider-failed");
         }
         let recreates = self
@@ -267,7 +270,12 @@ impl Sim<'_> {
             .count();
         let reboots = self.taken(ix, Kind::Reboot);
         let spent = |used: usize, limit: u32| used >= usize::try_from(limit).unwrap_or(usize::MAX);
-        if spent(recreates, policy.recreates_per_day) || spent(reboots, policy.reboots_per_day) {
+        let all = self.judge.acts.iter().filter(|a| a.kind != Kind::Recreate);
+        let cluster = spent(all.count(), policy.cluster_reboots_per_day);
+        if cluster
+            || spent(recreates, policy.recreates_per_day)
+            || spent(reboots, policy.reboots_per_day)
+        {
             return Some("budget");
         }
         (reboots > 0 || self.taken(ix, Kind::Start) > 0).then_some("tried")
@@ -285,6 +293,9 @@ impl Sim<'_> {
         let fix = matches!(rung, Rung::Fix(_));
         if down > limit {
             return Some("storm");
+        }
+        if self.zone_is_down(ix) {
+            return Some("failure-domain");
         }
         let joined = self
             .truth
@@ -314,9 +325,11 @@ impl Sim<'_> {
                 *other != ix && h.shape.session && h.shape.kubelet && h.shape.finding.is_none()
             })
             .filter(|(other, _)| {
-                !self.truth.has(*other, |f| {
-                    matches!(f, Fault::Blind { .. } | Fault::Sluggish(_))
-                })
+                let clock = self.truth.setup(*other).skew_ms.unsigned_abs();
+                clock <= skew_max
+                    && !self.truth.has(*other, |f| {
+                        matches!(f, Fault::Blind { .. } | Fault::Sluggish(_))
+                    })
             })
             .count();
         let need = usize::try_from(self.scenario.policy.quorum).unwrap_or(usize::MAX);
@@ -329,6 +342,24 @@ impl Sim<'_> {
         let lossy = self.scenario.net.loss > 100;
         let young = self.now.saturating_sub(since) < 300 * SECOND;
         lossy.then_some("lossy-network").or(young.then_some("time"))
+    }
+
+    /// Most of the failure domain that it is declared to be in is down.
+    fn zone_is_down(&self, ix: Ix) -> bool {
+        let Some(zone) = self.truth.setup(ix).zone else {
+            return false;
+        };
+        let inside = |n: &Ix| self.truth.setup(*n).zone == Some(zone);
+        let of = self.truth.hosts.all().filter(inside).count();
+        let well = |n: &Ix| self.truth.hosts[*n].shape.is_well();
+        let down = self
+            .truth
+            .hosts
+            .all()
+            .filter(inside)
+            .filter(|n| !well(n))
+            .count();
+        down >= 2 && down.saturating_mul(2) > of
     }
 
     fn left_cordoned(&self) -> Vec<Wrong> {
@@ -398,7 +429,10 @@ impl Sim<'_> {
         let soon = |until| self.driver.moment(until) >= self.now;
         let on = |wanted: fn(Fault) -> bool| self.truth.global(wanted).is_some();
         match waiting {
-            Waiting::Patience { until, .. } | Waiting::Verifying { until } => soon(*until),
+            Waiting::Patience { until, .. }
+            | Waiting::Verifying { until }
+            | Waiting::Cooldown { until, .. }
+            | Waiting::Window { until, .. } => soon(*until),
             Waiting::Person { .. } => self.told(&incident.id) || self.told_of_all(),
             Waiting::Approval { rung } => {
                 !self.judge.said_yes(&incident.id, rung) && self.told(&incident.id)
@@ -410,8 +444,10 @@ impl Sim<'_> {
                     == Some(&false)
             }
             Waiting::LocalData { .. } => self.truth.hosts[ix].data,
-            Waiting::ObserveOnly { rung } => self.scenario.policy.mode(rung) == Mode::Observe,
-            Waiting::ControlPlane => self.truth.setup(ix).role == Role::Server,
+            Waiting::ObserveOnly { rung } => mode(&self.scenario.policy, rung) == Mode::Observe,
+            Waiting::ControlPlane | Waiting::EtcdQuorum { .. } => {
+                self.truth.setup(ix).role == Role::Server
+            }
             Waiting::Budget { .. } => self.told(&incident.id),
             Waiting::Paused { .. } => on(|f| f == Fault::Paused),
             Waiting::Journal { .. } => on(|f| f == Fault::Journal),
@@ -419,7 +455,9 @@ impl Sim<'_> {
             Waiting::AmICutOff { .. } => {
                 on(|f| matches!(f, Fault::ControllerCut { .. })) || self.many_down()
             }
-            Waiting::Storm { .. } => self.many_down(),
+            Waiting::Storm { .. } | Waiting::Domain { .. } | Waiting::Disruption { .. } => {
+                self.many_down()
+            }
             Waiting::ProviderUnknown { .. } => {
                 !self.truth.setup(ix).machine || self.truth.provider_trouble().is_some()
             }
@@ -442,7 +480,9 @@ impl Sim<'_> {
                 .ledger
                 .effect(effect)
                 .is_some_and(|e| !e.is_settled()),
-            Waiting::Vetoed { .. } => false,
+            Waiting::Canary { .. } => self.judge.stormed,
+            Waiting::ProviderOutage { .. } => self.truth.provider_trouble().is_some(),
+            Waiting::OptOut { .. } | Waiting::Vetoed { .. } => false,
         }
     }
 

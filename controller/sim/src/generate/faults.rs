@@ -50,13 +50,17 @@ impl Maker<'_> {
         all
     }
 
-    fn add(&mut self, at: Ms, until: Option<Ms>, fault: Fault, nodes: Vec<Ix>, heal: Heal) {
+    fn add(&mut self, span: (Ms, Option<Ms>), fault: Fault, nodes: Vec<Ix>, heal: Heal) {
+        let (at, until) = span;
         self.causes += 1;
-        let remedies = match fault {
-            Fault::K3sDown => ["restart", "killall"].map(String::from).to_vec(),
-            Fault::Check if heal.fix.is_some() => vec!["delete-pod".into()],
-            _ => Vec::new(),
+        let remedies: &[&str] = if fault == Fault::K3sDown {
+            &["restart", "killall"]
+        } else if fault == Fault::Check && heal.fix.is_some() {
+            &["delete-pod"]
+        } else {
+            &[]
         };
+        let remedies = remedies.iter().map(|r| (*r).to_owned()).collect();
         // Some findings know that a restart cannot help.
         let remedies = if heal == Heal::default() && self.stream.percent(50) {
             Vec::new()
@@ -131,11 +135,11 @@ impl Maker<'_> {
         match self.stream.below(100) {
             0..45 => {
                 let until = self.passes(at, 30, 5, 1_500);
-                self.add(at, until, Fault::Cut, vec![node], heal);
+                self.add((at, until), Fault::Cut, vec![node], heal);
             }
             45..75 => {
                 let until = self.passes(at, 10, 20, 900);
-                self.add(at, until, Fault::Hang, vec![node], heal);
+                self.add((at, until), Fault::Hang, vec![node], heal);
             }
             75..92 => {
                 let until = self.passes(at, 15, 20, 900);
@@ -143,12 +147,12 @@ impl Maker<'_> {
                     start: true,
                     ..heal
                 };
-                self.add(at, until, Fault::PowerOff, vec![node], heal);
+                self.add((at, until), Fault::PowerOff, vec![node], heal);
             }
             _ => {
                 // Isolated from outside, and no act on the machine mends it.
                 let until = self.passes(at, 60, 60, 3_000);
-                self.add(at, until, Fault::Cut, vec![node], Heal::default());
+                self.add((at, until), Fault::Cut, vec![node], Heal::default());
             }
         }
     }
@@ -166,7 +170,7 @@ impl Maker<'_> {
             ..reboot.clone()
         };
         let k3s = self.stream.weighted(
-            &[(50, fix_of("restart")), (25, fix_of("killall")), (25, None)],
+            &[(50, Some("restart")), (25, Some("killall")), (25, None)],
             None,
         );
         let (fault, heal) = match self.stream.below(100) {
@@ -181,7 +185,8 @@ impl Maker<'_> {
                 };
                 (Fault::Check, heal)
             }
-            70..82 => (Fault::AgentDead, reboot),
+            70..77 => (Fault::AgentDead, reboot),
+            77..82 => (Fault::Stalled, reboot),
             82..88 => (Fault::PluginBroken, Heal::default()),
             88..94 => {
                 let percent = u8::try_from(self.stream.between(20, 70)).unwrap_or(50);
@@ -190,7 +195,7 @@ impl Maker<'_> {
             94..97 => (Fault::LeaseFrozen, Heal::default()),
             _ => (Fault::ReadyLatched, Heal::default()),
         };
-        self.add(at, until, fault, vec![node], heal);
+        self.add((at, until), fault, vec![node], heal);
     }
 
     fn partition(&mut self, at: Ms) {
@@ -209,25 +214,34 @@ impl Maker<'_> {
             session,
             api,
         };
-        self.add(at, until, fault, nodes, Heal::default());
+        self.add((at, until), fault, nodes, Heal::default());
+    }
+
+    /// All nodes of a failure domain that is declared, if there is one.
+    fn declared_zone(&mut self) -> Option<Vec<Ix>> {
+        let first = self.any();
+        let zone = self.nodes.get(first.0)?.zone?;
+        let all = self.nodes.iter().enumerate();
+        let members = all.filter(|(_, n)| n.zone == Some(zone));
+        Some(members.map(|(i, _)| Ix(i)).collect())
     }
 
     /// One failure domain: power, uplink or switch of several machines.
     fn zone(&mut self, at: Ms) {
         let share = self.stream.between(1, 60);
         let count = (self.nodes.len() as u64 * share / 100).max(2);
-        let nodes = self.some(count);
+        let nodes = self.declared_zone().unwrap_or_else(|| self.some(count));
         let until = Some(at + self.span(60, 3_000));
         let heal = Heal::default();
         match self.stream.below(3) {
-            0 => self.add(at, until, Fault::Cut, nodes, heal),
-            1 => self.add(at, until, Fault::ZoneSplit, nodes, heal),
+            0 => self.add((at, until), Fault::Cut, nodes, heal),
+            1 => self.add((at, until), Fault::ZoneSplit, nodes, heal),
             _ => {
                 let heal = Heal {
                     start: self.stream.percent(50),
                     ..heal
                 };
-                self.add(at, until, Fault::PowerOff, nodes, heal);
+                self.add((at, until), Fault::PowerOff, nodes, heal);
             }
         }
     }
@@ -248,7 +262,7 @@ impl Maker<'_> {
         let first = self.causes + 1;
         for (nth, node) in (0_u64..).zip(nodes) {
             let fault = if hang { Fault::Hang } else { Fault::K3sDown };
-            self.add(at + gap * nth, None, fault, vec![node], heal.clone());
+            self.add((at + gap * nth, None), fault, vec![node], heal.clone());
             if let Some(strike) = self.strikes.last_mut() {
                 strike.cause = first;
             }
@@ -261,7 +275,7 @@ impl Maker<'_> {
             &[(50, Fault::ApiOverload), (50, Fault::ApiDown)],
             Fault::ApiDown,
         );
-        self.add(at, until, fault, Vec::new(), Heal::default());
+        self.add((at, until), fault, Vec::new(), Heal::default());
         if self.stream.percent(40) {
             let (node, later) = (self.any(), self.span(0, 300));
             self.machine(at + later, node);
@@ -272,8 +286,7 @@ impl Maker<'_> {
         let provider = self.stream.percent(60);
         let until = Some(at + self.span(20, 1_800));
         self.add(
-            at,
-            until,
+            (at, until),
             Fault::ControllerCut { provider },
             Vec::new(),
             Heal::default(),
@@ -298,8 +311,7 @@ impl Maker<'_> {
         );
         let until = self.stream.percent(75).then_some(at + span);
         self.add(
-            at,
-            until,
+            (at, until),
             Fault::ProviderTrouble(trouble),
             Vec::new(),
             Heal::default(),
@@ -320,8 +332,7 @@ impl Maker<'_> {
         for _ in 0..self.stream.between(3, 8) {
             let (down, up) = (self.span(10, 200), self.span(5, 150));
             self.add(
-                begins,
-                Some(begins + down),
+                (begins, Some(begins + down)),
                 fault,
                 vec![node],
                 Heal::default(),
@@ -342,8 +353,7 @@ impl Maker<'_> {
                 .weighted(&[(85, 0), (5, 3_600_000), (5, -3_600_000), (5, 30_000)], 0);
             let begins = at + later;
             self.add(
-                begins,
-                Some(begins + down * SECOND),
+                (begins, Some(begins + down * SECOND)),
                 Fault::Crash { clock_ms },
                 Vec::new(),
                 Heal::default(),
@@ -359,13 +369,17 @@ impl Maker<'_> {
             let fit = self.stream.percent(70);
             let until = self.passes(at, 50, 60, 1_800);
             self.add(
-                at.saturating_sub(5 * SECOND),
-                until,
+                (at.saturating_sub(5 * SECOND), until),
                 Fault::Blind { fit },
                 nodes,
                 Heal::default(),
             );
         }
+        self.beside_stores(at);
+    }
+
+    /// What goes wrong with stores, people and the provider's word.
+    fn beside_stores(&mut self, at: Ms) {
         if self.stream.percent(6) {
             let (later, span) = (self.span(0, 400), self.span(10, 900));
             let fault = self.stream.weighted(
@@ -373,8 +387,7 @@ impl Maker<'_> {
                 Fault::Journal,
             );
             self.add(
-                at + later,
-                Some(at + later + span),
+                (at + later, Some(at + later + span)),
                 fault,
                 Vec::new(),
                 Heal::default(),
@@ -383,8 +396,7 @@ impl Maker<'_> {
         if self.stream.percent(3) {
             let span = self.span(60, 900);
             self.add(
-                at,
-                Some(at + span),
+                (at, Some(at + span)),
                 Fault::Paused,
                 Vec::new(),
                 Heal::default(),
@@ -402,15 +414,11 @@ impl Maker<'_> {
                 ],
                 Fault::Locked,
             );
-            self.add(at, until, fault, vec![node], Heal::default());
+            self.add((at, until), fault, vec![node], Heal::default());
         }
         if self.stream.percent(8) {
             let (node, later) = (self.any(), self.span(0, 600));
             self.soft(at + later, node);
         }
     }
-}
-
-fn fix_of(name: &'static str) -> Option<&'static str> {
-    Some(name)
 }

@@ -65,9 +65,18 @@ fn nodes(stream: &mut Stream) -> Vec<NodeSetup> {
     // A control plane elsewhere, in some.
     let servers = if stream.percent(15) { 0 } else { servers };
     let machines = stream.percent(92);
-    (0..count)
+    let zones = if count >= 4 && stream.percent(60) {
+        stream.between(2, 4)
+    } else {
+        0
+    };
+    let mut nodes: Vec<NodeSetup> = (0..count)
         .map(|number| node(stream, number, number < servers, machines))
-        .collect()
+        .collect();
+    for node in &mut nodes {
+        node.zone = (zones > 0).then(|| u8::try_from(stream.below(zones)).unwrap_or(0));
+    }
+    nodes
 }
 
 fn node(stream: &mut Stream, number: u64, server: bool, machines: bool) -> NodeSetup {
@@ -76,6 +85,7 @@ fn node(stream: &mut Stream, number: u64, server: bool, machines: bool) -> NodeS
         name: NodeName::new(format!("n{number:03}")).expect("letters and digits are a valid name"),
         role: if server { Role::Server } else { Role::Worker },
         machine: machines && stream.percent(92),
+        zone: None,
         local_data: stream.percent(12),
         cordoned: stream.percent(3),
         joined: server || !stream.percent(2),
@@ -197,6 +207,7 @@ mod tests {
             "KubeletSilent",
             "Check",
             "AgentDead",
+            "Stalled",
             "PluginBroken",
             "Sluggish",
             "Path",
