@@ -20,12 +20,14 @@ const DEBIAN: [&str; 5] = [
 ];
 
 /// The plugins that ship.
-pub(crate) const PLUGINS: [&str; 5] = [
+pub(crate) const PLUGINS: [&str; 7] = [
     "k3s-agent",
     "network-probe",
     "coredns",
     "service-http",
     "disk",
+    "conntrack",
+    "clock-skew",
 ];
 
 /// Builds every shipped plugin and answers the directory that has the components.
