@@ -201,6 +201,7 @@ pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> 
         store: Arc::clone(&opened.store),
         ledger: opened.ledger,
         operations: opened.operations,
+        snapshot: opened.snapshot,
         clock,
         policy: config.policy.clone(),
         inventory: config.inventory(),

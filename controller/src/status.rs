@@ -45,6 +45,7 @@ pub struct Metrics {
     entries: Counter,
     vetoes: Counter,
     dropped: Family<Kind, Counter>,
+    observed: Family<Kind, Counter>,
     sessions: Gauge,
 }
 
@@ -60,6 +61,7 @@ impl Default for Metrics {
             entries: Counter::default(),
             vetoes: Counter::default(),
             dropped: Family::default(),
+            observed: Family::default(),
             sessions: Gauge::default(),
         };
         registry.register("nodes", "Nodes by diagnosis", metrics.nodes.clone());
@@ -93,6 +95,11 @@ impl Default for Metrics {
             "What was dropped at a bound, by kind",
             metrics.dropped.clone(),
         );
+        registry.register(
+            "observed",
+            "Rungs that observe mode would have taken, by judgement when their incident was closed",
+            metrics.observed.clone(),
+        );
         registry.register("sessions", "Connected agents", metrics.sessions.clone());
         Self {
             registry: Arc::new(registry),
@@ -112,6 +119,10 @@ impl Metrics {
 
     pub(crate) fn vetoed(&self, plans: usize) {
         self.vetoes.inc_by(plans as u64);
+    }
+
+    pub(crate) fn observed(&self, judgement: &str) {
+        self.observed.get_or_create(&kind(judgement)).inc();
     }
 
     pub(crate) fn dropped(&self, what: &str) {

@@ -156,6 +156,8 @@ pub(crate) enum Command {
     },
     /// An incident's decisions again, by the engine in this command, against what was journaled (1 when they differ or are incomplete)
     Replay(ReplayArgs),
+    /// Another policy on what was recorded: what it would have done differently, and whether that would have been right
+    Backtest(BacktestArgs),
     /// A completion script for a shell, on standard output
     Completions {
         /// Which shell
@@ -172,6 +174,25 @@ pub(crate) struct Follow {
     /// With --follow: give up after so long without the controller
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(0..=86_400), value_name = "SECS")]
     pub(crate) reconnect_secs: u64,
+}
+
+/// What is tried on what.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct BacktestArgs {
+    /// The policy: a TOML file with its keys, alone or under [policy]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: PathBuf,
+    /// On what the controller recorded since then: 36h, 7d, or a time as 2026-11-24T23:00:00Z
+    #[arg(
+        long,
+        default_value = "30d",
+        value_name = "WHEN",
+        conflicts_with = "recordings"
+    )]
+    pub(crate) since: String,
+    /// On a recording that was exported, instead of asking the controller; may be given again
+    #[arg(long = "recording", value_name = "FILE")]
+    pub(crate) recordings: Vec<PathBuf>,
 }
 
 /// What is replayed.

@@ -146,6 +146,8 @@ pub(crate) struct Explanation {
     /// Milliseconds from now; `None`: when something changes.
     pub(crate) next_look_ms: Option<u64>,
     pub(crate) waiting: Vec<Text>,
+    /// What observing alone would have done, judged.
+    pub(crate) would_have: Vec<Text>,
 }
 
 /// One rung or gate, and why.

@@ -7,6 +7,7 @@ mod summary;
 use crate::id::{IncidentId, NodeName};
 use crate::ledger::Incident;
 use crate::record::{Closing, Diagnosis, Entry};
+use crate::score::{Scored, would_haves};
 use crate::time::Tick;
 use crate::timeline::Line;
 use build::Teller;
@@ -109,6 +110,8 @@ pub struct Report {
     pub changed: Vec<String>,
     /// Who approved, denied, paused or resumed.
     pub decisions: Vec<Decision>,
+    /// What `observe` mode would have done, judged by what happened afterwards.
+    pub would_have: Vec<Scored>,
     /// What a person should do or know.
     pub follow_ups: Vec<String>,
     /// Every entry, as a line.
@@ -136,7 +139,10 @@ impl Report {
         for entry in entries {
             teller.hear(entry);
         }
-        Some(teller.report())
+        let mut report = teller.report();
+        report.would_have = would_haves(entries, &report.incident, now);
+        report.would_have.truncate(LIST_MAX);
+        Some(report)
     }
 
     /// The report as Markdown.

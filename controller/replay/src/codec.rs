@@ -110,6 +110,32 @@ pub fn member<'a>(lines: impl IntoIterator<Item = &'a Line>) -> Result<Vec<u8>, 
     member.finish()
 }
 
+/// A value as one member.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn pack(value: &impl serde::Serialize) -> Result<Vec<u8>, EncodeError> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    serde_json::to_writer(&mut encoder, value).map_err(EncodeError::Json)?;
+    encoder.finish().map_err(EncodeError::Gzip)
+}
+
+/// The value of one member, if it is whole and one.
+///
+/// # Errors
+/// When it is cut, damaged, too long or not such a value.
+pub fn unpack<T: serde::de::DeserializeOwned>(member: &[u8]) -> Result<T, CodecError> {
+    let mut json = Vec::new();
+    let read = MultiGzDecoder::new(member)
+        .take(LINE_BYTES_MAX)
+        .read_to_end(&mut json)
+        .map_err(|source| CodecError::Damaged { line: 1, source })?;
+    if read as u64 >= LINE_BYTES_MAX {
+        return Err(CodecError::TooLong { line: 1 });
+    }
+    serde_json::from_slice(&json).map_err(|source| CodecError::Unreadable { line: 1, source })
+}
+
 /// Reads lines from members.
 #[derive(Debug)]
 pub struct Lines<R> {

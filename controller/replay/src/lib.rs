@@ -9,6 +9,7 @@
 //! Deliberately absent: fetching and storing recordings (the controller's), showing them (the command's), and secrets: neither
 //! observations nor journal entries ever hold one.
 
+pub mod backtest;
 pub mod bundle;
 pub mod codec;
 pub mod decide;

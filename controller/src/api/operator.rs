@@ -33,6 +33,28 @@ impl Operators {
         Self { shared }
     }
 
+    /// What observing alone would have done, and whether that would have been right so far.
+    async fn scored(&self, incident: &IncidentId) -> Result<Vec<String>, Status> {
+        let entries = self
+            .shared
+            .store
+            .incident(incident.as_str())
+            .await
+            .map_err(|error| events::unreadable(&error))?;
+        let now = self.shared.clock.now();
+        let scored = iaso_engine::score::would_haves(&entries, incident, now);
+        let line = |one: iaso_engine::score::Scored| {
+            let ago = iaso_engine::score::span(now.since(one.at));
+            format!(
+                "{}, {ago} ago: {}, {}",
+                one.rung,
+                one.verdict.name(),
+                one.why
+            )
+        };
+        Ok(scored.into_iter().map(line).collect())
+    }
+
     async fn ask<T, F>(&self, question: F) -> Result<T, Status>
     where
         T: Send + 'static,
@@ -336,12 +358,18 @@ impl OperatorService for Operators {
         let name = self.node(&request.into_inner().node)?;
         let explained = self.ask(move |view| {
             let explained = iaso_engine::explain::explain(&view.situation(), &name)?;
-            Some(render::explanation(view, explained))
+            let open = view.ledger.open_incident(&name);
+            let observed = open.filter(|incident| !incident.would_have.is_empty());
+            let observed = observed.map(|incident| incident.id.clone());
+            Some((render::explanation(view, explained), observed))
         });
-        explained
+        let (mut explained, observed) = explained
             .await?
-            .map(Response::new)
-            .ok_or_else(|| Status::not_found("the node is not declared any more"))
+            .ok_or_else(|| Status::not_found("the node is not declared any more"))?;
+        if let Some(incident) = observed {
+            explained.would_have = self.scored(&incident).await?;
+        }
+        Ok(Response::new(explained))
     }
 
     async fn approve(

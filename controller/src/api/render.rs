@@ -247,6 +247,7 @@ pub(super) fn explanation(view: &View<'_>, explained: Explanation) -> v1::Explan
         gates: explained.gates.into_iter().map(line).collect(),
         next_look_ms: next,
         waiting: waiting(&explained.waiting),
+        would_have: Vec::new(),
     }
 }
 

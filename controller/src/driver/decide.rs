@@ -1,7 +1,7 @@
 //! One decision: plan, vet, journal, fold, execute; again until the planner has nothing more to say.
 
 use super::{ChangeError, Driver};
-use crate::store::reports;
+use crate::store::{SNAPSHOT_EVERY, Snapshot, reports};
 use crate::text::chain;
 use iaso_engine::fact::Observation;
 use iaso_engine::id::IncidentId;
@@ -108,7 +108,30 @@ impl Driver {
             crate::store::note_operation(&mut self.operations, &entry.record);
             self.react(entry);
         }
+        self.keep_snapshot(at);
         Ok(())
+    }
+
+    /// Now and then, in a task of its own: the next start then need not fold the whole journal.
+    fn keep_snapshot(&mut self, last_at: Tick) {
+        if self.ledger.sequence < self.snapshot.saturating_add(SNAPSHOT_EVERY) {
+            return;
+        }
+        self.snapshot = self.ledger.sequence;
+        let snapshot = Snapshot {
+            ledger: self.ledger.clone(),
+            operations: self.operations.clone(),
+            last_at,
+        };
+        let store = Arc::clone(&self.store);
+        tokio::spawn(async move {
+            if let Err(error) = store.keep(snapshot).await {
+                tracing::warn!(
+                    error = chain(&error),
+                    "no snapshot: the next start takes longer"
+                );
+            }
+        });
     }
 
     fn would_fold(&self, records: &[Record], at: Tick) -> Result<(), ChangeError> {
@@ -142,9 +165,9 @@ impl Driver {
             }
             Record::Closed { incident, .. } => {
                 self.pursuits.abort_incident(incident);
-                self.write_report(incident);
+                self.write_report(incident, true);
             }
-            Record::Parked { incident, .. } => self.write_report(incident),
+            Record::Parked { incident, .. } => self.write_report(incident, false),
             Record::ControllerStarted { .. }
             | Record::Noted { .. }
             | Record::IncidentOpened { .. }
@@ -164,7 +187,8 @@ impl Driver {
     }
 
     /// In a task of its own: a slow disk for reports must not hold decisions up.
-    fn write_report(&self, incident: &IncidentId) {
+    fn write_report(&self, incident: &IncidentId, closed: bool) {
+        let metrics = self.metrics.clone();
         let (store, incident, now) = (Arc::clone(&self.store), incident.clone(), self.clock.now());
         tokio::spawn(async move {
             let entries = match store.incident(incident.as_str()).await {
@@ -174,6 +198,10 @@ impl Driver {
             let Some(report) = Report::build(&entries, now) else {
                 return;
             };
+            if closed {
+                let judged = report.would_have.iter();
+                judged.for_each(|scored| metrics.observed(scored.verdict.name()));
+            }
             let json = serde_json::to_string_pretty(&report).unwrap_or_default();
             for (extension, body) in [("md", report.markdown()), ("json", json)] {
                 let path = reports::path(store.data_dir(), incident.as_str(), extension);

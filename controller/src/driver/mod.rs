@@ -54,6 +54,8 @@ pub struct Parts {
     pub ledger: Ledger,
     /// The providers' operations that the journal knows.
     pub operations: Operations,
+    /// Sequence of the snapshot that the ledger came from.
+    pub snapshot: u64,
     /// The clock.
     pub clock: Clock,
     /// What the operator allows.
@@ -90,6 +92,8 @@ pub struct Driver {
     metrics: Metrics,
     recorder: Recorder,
     operations: Operations,
+    /// Sequence of the latest snapshot.
+    snapshot: u64,
     wake: Instant,
     stop: CancellationToken,
 }
@@ -124,6 +128,7 @@ impl Driver {
             metrics: parts.metrics,
             recorder: parts.recorder,
             operations: parts.operations,
+            snapshot: parts.snapshot,
             wake: Instant::now(),
             stop: parts.stop,
         };

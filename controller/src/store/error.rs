@@ -1,6 +1,7 @@
 //! What can be wrong with the journal.
 
 use iaso_engine::ledger::FoldError;
+use iaso_engine::version::ReadError;
 use std::path::PathBuf;
 
 /// Why the journal cannot be used.
@@ -55,6 +56,17 @@ pub enum StoreError {
         /// Ours.
         known: i64,
     },
+    /// An entry cannot be read.
+    #[error("entry {sequence} of the journal {} cannot be read: nothing may be decided without it", path.display())]
+    Record {
+        /// Which file.
+        path: PathBuf,
+        /// Which entry.
+        sequence: u64,
+        /// The cause, with what to do.
+        #[source]
+        source: ReadError,
+    },
     /// An entry does not follow.
     #[error("the journal {} does not add up: keep it for a look, and restore a copy or start with an empty one", path.display())]
     Fold {
@@ -64,6 +76,9 @@ pub enum StoreError {
         #[source]
         source: FoldError,
     },
+    /// A snapshot cannot be written.
+    #[error("a snapshot of the ledger cannot be written")]
+    Snapshot(#[source] iaso_replay::codec::EncodeError),
     /// A record that cannot be written as JSON.
     #[error("a record cannot be written as JSON")]
     Encode(#[source] serde_json::Error),

@@ -2,6 +2,7 @@
 //!
 //! **Invariants**
 //! - One transaction for each plan, durable when [`Store::append`] returns. Sequences have no gaps.
+//! - A snapshot is a shortcut and never the truth: one that does not fit this program or the journal is passed over.
 //! - A second controller on the same directory, a newer schema, a damaged file or an entry that does not follow: refused in words.
 //! - The stream of [`Store::subscribe`] is bounded: a slow reader is told that it lags, and reads on from the journal.
 
@@ -9,11 +10,13 @@ mod error;
 mod lock;
 pub mod reports;
 mod scope;
+mod snapshot;
 mod sqlite;
 mod writer;
 
 pub use error::StoreError;
 pub use scope::Scope;
+pub use snapshot::{SNAPSHOT_EVERY, Snapshot};
 
 use iaso_engine::effect::Outcome;
 use iaso_engine::id::EffectId;
@@ -59,6 +62,8 @@ pub struct Opened {
     pub operations: Operations,
     /// Time of its last entry.
     pub last_at: Tick,
+    /// Sequence of the snapshot that the ledger was read from; 0: every entry was folded.
+    pub snapshot: u64,
 }
 
 /// The journal.
@@ -81,10 +86,13 @@ impl Store {
         let lock = Arc::new(lock::Lock::take(data_dir)?);
         let path = data_dir.join("journal.sqlite");
         let connection = sqlite::open(&path)?;
-        let mut ledger = Ledger::default();
-        let mut operations = Operations::new();
-        let mut last_at = Tick::default();
-        sqlite::each(&connection, &path, |entry| {
+        let Snapshot {
+            mut ledger,
+            mut operations,
+            mut last_at,
+        } = snapshot::latest(&connection, &path)?;
+        let snapshot = ledger.sequence;
+        sqlite::each(&connection, &path, snapshot, |entry| {
             ledger.fold(&entry).map_err(|source| StoreError::Fold {
                 path: path.clone(),
                 source,
@@ -116,7 +124,29 @@ impl Store {
             ledger,
             operations,
             last_at,
+            snapshot,
         })
+    }
+
+    /// Keeps a snapshot, so that the next opening need not fold what came before it.
+    ///
+    /// # Errors
+    /// When the disk refuses: then nothing but time is lost.
+    pub async fn keep(&self, snapshot: Snapshot) -> Result<(), StoreError> {
+        let sequence = snapshot.ledger.sequence;
+        let body = tokio::task::spawn_blocking(move || snapshot.encode())
+            .await
+            .map_err(|_| StoreError::ReaderGone)??;
+        let (reply, answer) = oneshot::channel();
+        self.writer
+            .send(writer::Job::Snapshot {
+                sequence,
+                body,
+                reply,
+            })
+            .await
+            .map_err(|_| StoreError::WriterGone)?;
+        answer.await.map_err(|_| StoreError::WriterGone)?
     }
 
     /// Appends records in one transaction, and returns them as entries when they are on the disk.
@@ -125,7 +155,7 @@ impl Store {
     /// When they are not: then none of them is.
     pub async fn append(&self, at: Tick, records: Vec<Record>) -> Result<Vec<Entry>, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let job = writer::Job { at, records, reply };
+        let job = writer::Job::Append { at, records, reply };
         self.writer
             .send(job)
             .await

@@ -3,12 +3,14 @@
 use super::{Scope, StoreError};
 use iaso_engine::record::Entry;
 use iaso_engine::time::Tick;
+use iaso_engine::version::{self, RECORD_VERSION};
 use rusqlite::{Connection, OpenFlags, Row, params};
 use std::path::Path;
 use std::time::Duration;
 
 /// Version of the tables; a greater one is refused.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
+/// Schema 1. An empty file gets it first, and then every change after it: so there is one way to today's tables.
 const CREATE: &str = "
     CREATE TABLE entries (
         sequence INTEGER PRIMARY KEY,
@@ -19,6 +21,12 @@ const CREATE: &str = "
     ) STRICT;
     CREATE INDEX entries_incident ON entries (incident, sequence) WHERE incident IS NOT NULL;
     PRAGMA user_version = 1;
+";
+/// From 1 to 2: every record has a version, and the ledger is kept now and then.
+const VERSIONS: &str = "
+    ALTER TABLE entries ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
+    CREATE TABLE snapshots (sequence INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL, body BLOB NOT NULL) STRICT;
+    PRAGMA user_version = 2;
 ";
 
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
@@ -45,8 +53,14 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
         .map_err(fail("read the version of"))?;
     match found {
         0 => connection
-            .execute_batch(&format!("BEGIN IMMEDIATE; {CREATE} COMMIT;"))
+            .execute_batch(&format!("BEGIN IMMEDIATE; {CREATE} {VERSIONS} COMMIT;"))
             .map_err(fail("create"))?,
+        1 => {
+            connection
+                .execute_batch(&format!("BEGIN IMMEDIATE; {VERSIONS} COMMIT;"))
+                .map_err(fail("bring to schema 2"))?;
+            tracing::info!(journal = %path.display(), "brought from schema 1 to 2");
+        }
         SCHEMA => {}
         found if found > SCHEMA => {
             return Err(StoreError::Newer {
@@ -106,10 +120,11 @@ fn restrict(path: &Path) -> Result<(), StoreError> {
     })
 }
 
-/// Calls `take` with every entry, in order.
+/// Calls `take` with every entry after `after`, in order.
 pub(super) fn each(
     connection: &Connection,
     path: &Path,
+    after: u64,
     mut take: impl FnMut(Entry) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let fail = |source| StoreError::Sqlite {
@@ -118,9 +133,10 @@ pub(super) fn each(
         source,
     };
     let mut statement = connection
-        .prepare("SELECT sequence, at, record FROM entries ORDER BY sequence")
+        .prepare("SELECT sequence, at, record, version FROM entries WHERE sequence > ?1 ORDER BY sequence")
         .map_err(fail)?;
-    let mut rows = statement.query([]).map_err(fail)?;
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let mut rows = statement.query([after]).map_err(fail)?;
     while let Some(row) = rows.next().map_err(fail)? {
         take(entry(row, path)?)?;
     }
@@ -141,10 +157,10 @@ pub(super) fn read(
     };
     let sql = match incident {
         Some(_) => {
-            "SELECT sequence, at, record FROM entries WHERE incident = ?3 AND sequence > ?1 ORDER BY sequence LIMIT ?2"
+            "SELECT sequence, at, record, version FROM entries WHERE incident = ?3 AND sequence > ?1 ORDER BY sequence LIMIT ?2"
         }
         None => {
-            "SELECT sequence, at, record FROM entries WHERE ?3 IS NULL AND sequence > ?1 ORDER BY sequence LIMIT ?2"
+            "SELECT sequence, at, record, version FROM entries WHERE ?3 IS NULL AND sequence > ?1 ORDER BY sequence LIMIT ?2"
         }
     };
     let mut statement = connection.prepare_cached(sql).map_err(fail)?;
@@ -169,9 +185,12 @@ fn entry(row: &Row<'_>, path: &Path) -> Result<Entry, StoreError> {
     let sequence: i64 = row.get(0).map_err(fail)?;
     let at: i64 = row.get(1).map_err(fail)?;
     let text: String = row.get(2).map_err(fail)?;
-    let record = serde_json::from_str(&text).map_err(|error| StoreError::Damaged {
+    let version: i64 = row.get(3).map_err(fail)?;
+    let version = u32::try_from(version).unwrap_or(0);
+    let record = version::read(version, &text).map_err(|source| StoreError::Record {
         path: path.to_owned(),
-        detail: format!("entry {sequence} is not readable: {error}"),
+        sequence: sequence.unsigned_abs(),
+        source,
     })?;
     Ok(Entry {
         sequence: sequence.unsigned_abs(),
@@ -194,7 +213,7 @@ pub(super) fn insert(
     let transaction = connection.transaction().map_err(fail)?;
     {
         let mut statement = transaction
-            .prepare_cached("INSERT INTO entries (sequence, at, incident, node, record) VALUES (?1, ?2, ?3, ?4, ?5)")
+            .prepare_cached("INSERT INTO entries (sequence, at, incident, node, record, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
             .map_err(fail)?;
         for entry in entries {
             let scope = Scope::of(&entry.record);
@@ -202,7 +221,14 @@ pub(super) fn insert(
             let sequence = i64::try_from(entry.sequence).unwrap_or(i64::MAX);
             let at = i64::try_from(entry.at.0).unwrap_or(i64::MAX);
             statement
-                .execute(params![sequence, at, scope.incident, scope.node, record])
+                .execute(params![
+                    sequence,
+                    at,
+                    scope.incident,
+                    scope.node,
+                    record,
+                    RECORD_VERSION
+                ])
                 .map_err(fail)?;
         }
     }

@@ -120,3 +120,125 @@ async fn a_reader_that_is_too_slow_is_told_and_can_read_on() {
     );
     assert_eq!(opened.store.read(0, 3, None).await.unwrap().len(), 3);
 }
+
+/// A journal as the first schema had it.
+fn old_journal(dir: &Path, entries: usize) {
+    let connection = rusqlite::Connection::open(dir.join("journal.sqlite")).unwrap();
+    connection
+        .execute_batch(
+            "CREATE TABLE entries (sequence INTEGER PRIMARY KEY, at INTEGER NOT NULL, incident TEXT, node TEXT, record TEXT NOT NULL) STRICT;
+             CREATE INDEX entries_incident ON entries (incident, sequence) WHERE incident IS NOT NULL;
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    for sequence in 1..=entries {
+        let record = serde_json::to_string(&note("old")).unwrap();
+        connection
+            .execute(
+                "INSERT INTO entries (sequence, at, record) VALUES (?1, 1, ?2)",
+                rusqlite::params![i64::try_from(sequence).unwrap(), record],
+            )
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_old_journal_is_brought_up_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    old_journal(dir.path(), 3);
+    let opened = Store::open(dir.path()).unwrap();
+    assert_eq!(opened.ledger.sequence, 3);
+    opened
+        .store
+        .append(Tick(2), vec![note("new")])
+        .await
+        .unwrap();
+    assert_eq!(opened.store.read(0, 10, None).await.unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn an_entry_of_a_newer_version_is_refused_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let opened = Store::open(dir.path()).unwrap();
+        fill(&opened.store, 2).await;
+    }
+    drop(reopen(dir.path()).await);
+    let connection = rusqlite::Connection::open(dir.path().join("journal.sqlite")).unwrap();
+    connection
+        .execute("UPDATE entries SET version = 9 WHERE sequence = 2", [])
+        .unwrap();
+    drop(connection);
+    let error = loop {
+        match Store::open(dir.path()) {
+            Err(StoreError::Locked { .. }) => tokio::task::yield_now().await,
+            Err(error) => break crate::text::chain(&error),
+            Ok(_) => panic!("it was guessed at"),
+        }
+    };
+    assert!(
+        error.contains("entry 2") && error.contains("newer program"),
+        "{error}"
+    );
+}
+
+/// A journal of incidents with a snapshot after `at` of `count` entries, and what all of it folds to.
+async fn with_snapshot(dir: &Path, at: usize, count: usize) -> Ledger {
+    let opened = Store::open(dir).unwrap();
+    let mut ledger = opened.ledger;
+    for n in 0..count {
+        let node = iaso_engine::id::NodeName::new(format!("node-{n}")).unwrap();
+        let record = Record::IncidentOpened {
+            incident: iaso_engine::id::IncidentId(format!("node-{n}-{}", n + 1)),
+            node,
+            since: Tick(1),
+            diagnosis: iaso_engine::record::Diagnosis::Isolated,
+            evidence: Vec::new(),
+        };
+        let entries = opened
+            .store
+            .append(Tick(n as u64), vec![record])
+            .await
+            .unwrap();
+        for entry in &entries {
+            ledger.fold(entry).unwrap();
+        }
+        if n + 1 == at {
+            let snapshot = Snapshot {
+                ledger: ledger.clone(),
+                operations: Operations::new(),
+                last_at: Tick(n as u64),
+            };
+            opened.store.keep(snapshot).await.unwrap();
+        }
+    }
+    ledger
+}
+
+#[tokio::test]
+async fn a_snapshot_and_what_came_after_it_give_the_same_ledger_as_all_entries() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = with_snapshot(dir.path(), 20, 30).await;
+    let opened = reopen(dir.path()).await;
+    assert_eq!(opened.snapshot, 20);
+    assert_eq!((opened.ledger, opened.last_at), (ledger, Tick(29)));
+}
+
+#[tokio::test]
+async fn a_damaged_foreign_or_hurried_snapshot_is_passed_over_and_nothing_is_lost() {
+    for harm in [
+        "UPDATE snapshots SET body = substr(body, 1, length(body) - 3)",
+        "UPDATE snapshots SET fingerprint = 'another program'",
+        "UPDATE snapshots SET sequence = 10",
+        "UPDATE snapshots SET sequence = 99",
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = with_snapshot(dir.path(), 20, 30).await;
+        drop(reopen(dir.path()).await);
+        let connection = rusqlite::Connection::open(dir.path().join("journal.sqlite")).unwrap();
+        assert_eq!(connection.execute(harm, []).unwrap(), 1);
+        drop(connection);
+        let opened = reopen(dir.path()).await;
+        assert_eq!((opened.snapshot, opened.ledger), (0, ledger), "{harm}");
+    }
+}

@@ -1,18 +1,27 @@
 //! The one thread that writes the journal.
 
-use super::{StoreError, lock, sqlite};
+use super::{StoreError, lock, snapshot, sqlite};
 use iaso_engine::record::{Entry, Record};
 use iaso_engine::time::Tick;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-/// Records to be appended in one transaction.
+/// One transaction.
 #[derive(Debug)]
-pub(super) struct Job {
-    pub(super) at: Tick,
-    pub(super) records: Vec<Record>,
-    pub(super) reply: oneshot::Sender<Result<Vec<Entry>, StoreError>>,
+pub(super) enum Job {
+    /// Records to be appended.
+    Append {
+        at: Tick,
+        records: Vec<Record>,
+        reply: oneshot::Sender<Result<Vec<Entry>, StoreError>>,
+    },
+    /// A snapshot to be kept.
+    Snapshot {
+        sequence: u64,
+        body: Vec<u8>,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
 }
 
 pub(super) struct Writer {
@@ -40,7 +49,20 @@ pub(super) fn spawn(writer: Writer) -> Result<(), StoreError> {
 impl Writer {
     fn run(mut self) {
         while let Some(job) = self.jobs.blocking_recv() {
-            let result = self.append(job.at, job.records);
+            let (at, records, reply) = match job {
+                Job::Append { at, records, reply } => (at, records, reply),
+                Job::Snapshot {
+                    sequence,
+                    body,
+                    reply,
+                } => {
+                    let kept = snapshot::keep(&mut self.connection, &self.path, sequence, &body);
+                    // Nobody waits any more: the next one comes.
+                    let _ = reply.send(kept);
+                    continue;
+                }
+            };
+            let result = self.append(at, records);
             if let Ok(entries) = &result {
                 for entry in entries {
                     // Nobody listening is no error: the journal itself is the record.
@@ -48,7 +70,7 @@ impl Writer {
                 }
             }
             // The driver has gone: it will read the journal when it comes back.
-            let _ = job.reply.send(result);
+            let _ = reply.send(result);
         }
     }
 

@@ -3,10 +3,13 @@
 use crate::support::{Agent, STYX, agent, controller, operator};
 use iaso_controller::run::Running;
 use iaso_engine::fact::{Observation, Severity};
+use iaso_engine::policy::{Mode, Policy};
+use iaso_engine::record::Rung;
 use iaso_proto::v1;
 use iaso_proto::v1::agent_message::Kind;
 use iaso_proto::v1::controller_message::Kind as Down;
 use iaso_providers::NoProvider;
+use iaso_replay::backtest::{Judgement, backtest};
 use iaso_replay::codec::{Lines, member};
 use iaso_replay::line::Line;
 use iaso_replay::replay::{Replay, Verdict, replay};
@@ -187,8 +190,104 @@ async fn a_night_is_reproduced_bit_for_bit_and_whatever_was_changed_is_found() {
         "{unseen:#?}"
     );
 
+    tried_with_other_policies(&bytes);
+
     let text = serde_json::to_string(&lines(&bytes)).unwrap();
     assert!(!text.contains(&agents) && !text.contains(&operators));
+}
+
+/// The same night under the same policy, one that only observes fixes, and one that is more patient.
+fn tried_with_other_policies(bytes: &[u8]) {
+    let recorded = lines(bytes).into_iter().find_map(|line| {
+        if let Line::Setup(setup) = line {
+            Some(setup.policy)
+        } else {
+            None
+        }
+    });
+    let same: Policy = serde_json::from_value(recorded.unwrap()).unwrap();
+    let judge = |policy: &Policy| {
+        let found = backtest(bytes, policy).unwrap();
+        let rows = found.rows.iter();
+        let said: Vec<_> = rows.map(|row| (row.rung.clone(), row.judgement)).collect();
+        (said, found)
+    };
+    let clean = Rung::Fix("disk/clean".into());
+    let (said, found) = judge(&same);
+    assert_eq!(said, [(clean.clone(), Judgement::Same)], "{found:#?}");
+    assert!(found.gaps.is_empty() && found.vetoes == 0, "{found:#?}");
+    let (said, found) = judge(&Policy {
+        fix: Mode::Observe,
+        ..same.clone()
+    });
+    assert_eq!(said, [(clean.clone(), Judgement::Missed)], "{found:#?}");
+    // It was well before an hour of patience was over: nothing would be done.
+    let (said, found) = judge(&Policy {
+        confirm_secs: 3_600,
+        ..same
+    });
+    assert_eq!(said, [(clean, Judgement::Missed)], "{found:#?}");
+    assert!(!found.limits.is_empty());
+}
+
+#[tokio::test]
+async fn observe_mode_keeps_the_score_of_what_it_would_have_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let more = format!("{STYX}{POLICY}fix = \"observe\"\n");
+    let running = controller(dir.path(), &more, Arc::new(NoProvider)).await;
+    let mut operator = operator(&running).await;
+    let mut events = operator
+        .watch_events(v1::WatchEventsRequest {
+            follow: true,
+            ..Default::default()
+        })
+        .await
+        .unwrap()
+        .into_inner();
+    let agent = agent(&running, "styx", "a").await;
+    say(&agent, 1, "critical").await;
+    let incident = loop {
+        let event = events.message().await.unwrap().expect("it goes on");
+        if event.json.contains("\"type\":\"would-have\"") {
+            break event.incident;
+        }
+    };
+    let request = v1::ExplainRequest {
+        node: "styx".into(),
+    };
+    let explained = operator.explain(request).await.unwrap().into_inner();
+    assert!(
+        explained.would_have[0].contains("fix disk/clean")
+            && explained.would_have[0].contains("open"),
+        "{explained:?}"
+    );
+    say(&agent, 2, "ok").await;
+    let beats = tokio::spawn(async move {
+        for _ in 0..600 {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            agent.say(Kind::Heartbeat(v1::Heartbeat::default())).await;
+        }
+    });
+    loop {
+        let event = events.message().await.unwrap().expect("it goes on");
+        if event.json.contains("\"type\":\"closed\"") {
+            break;
+        }
+    }
+    beats.abort();
+    let request = v1::GetReportRequest {
+        id: incident,
+        format: "md".into(),
+    };
+    let report = operator.get_report(request).await.unwrap().into_inner();
+    running.stop().await;
+    assert!(
+        report
+            .body
+            .contains("fix disk/clean: false, it was well again by itself"),
+        "{}",
+        report.body
+    );
 }
 
 #[tokio::test]

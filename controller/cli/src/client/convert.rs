@@ -118,6 +118,7 @@ pub(super) fn explanation(answer: v1::Explanation) -> model::Explanation {
         gates: answer.gates.into_iter().map(reason).collect(),
         next_look_ms: u64::try_from(answer.next_look_ms).ok(),
         waiting: texts(answer.waiting),
+        would_have: texts(answer.would_have),
     }
 }
 

@@ -1,5 +1,6 @@
 //! One small file for each command: ask, print, and say with which code to exit.
 
+mod backtest;
 mod completions;
 mod decide;
 mod events;
@@ -82,6 +83,9 @@ async fn dispatch(args: Args) -> Result<Exit, Failure> {
         // A recording in a file needs no controller.
         return replay::run(&args.global, what).await;
     }
+    if let Command::Backtest(what) = &args.command {
+        return backtest::run(&args.global, what).await;
+    }
     let session = Session::open(&args.global).await?;
     match args.command {
         Command::Nodes => nodes::run(&session).await,
@@ -105,6 +109,7 @@ async fn dispatch(args: Args) -> Result<Exit, Failure> {
             follow,
         } => events::run(&session, since, incident.as_deref(), &follow).await,
         Command::Explain { node } => explain::run(&session, node).await,
+        Command::Backtest(what) => backtest::run(&args.global, &what).await,
         Command::Replay(what) => replay::run(&args.global, &what).await,
         Command::Completions { shell } => completions::run(shell),
     }

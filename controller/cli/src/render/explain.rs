@@ -17,6 +17,12 @@ pub(crate) fn explanation(style: &Style, answer: &Explanation) -> String {
     );
     field(&mut out, style, "looks again", &next);
     bullets(&mut out, style, "Waits for", &answer.waiting);
+    bullets(
+        &mut out,
+        style,
+        "Would have done, but only observes",
+        &answer.would_have,
+    );
     reasons(
         &mut out,
         style,

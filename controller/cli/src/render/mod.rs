@@ -1,5 +1,6 @@
 //! What answers look like. Pure: a model and a [`Style`] in, text out.
 
+mod backtest;
 mod event;
 mod explain;
 mod incident;
@@ -12,6 +13,7 @@ mod style;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use backtest::{backtest, model as backtest_model};
 pub(crate) use event::event;
 pub(crate) use explain::explanation;
 pub(crate) use incident::{Timeline, incident_header, incidents};

@@ -216,6 +216,7 @@ pub(super) fn explanation() -> Explanation {
         ],
         next_look_ms: Some(4_200),
         waiting: vec!["approval for recreate".into()],
+        would_have: Vec::new(),
     }
 }
 

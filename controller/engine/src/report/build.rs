@@ -310,6 +310,7 @@ impl Teller {
             deviations: deviations(&self.incident),
             verified: bounded(self.verified, LIST_MAX, "verified facts", &mut cut),
             changed: changed(&self.incident),
+            would_have: Vec::new(),
             follow_ups: follow_ups(&self.incident, &self.local_data),
             facts: bounded(self.facts, LIST_MAX, "facts", &mut cut),
             tried: bounded(self.tried, LIST_MAX, "rungs", &mut cut),

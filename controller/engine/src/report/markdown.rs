@@ -83,6 +83,10 @@ fn write(page: &mut String, r: &Report) -> std::fmt::Result {
         .map(|d| format!("{}: {}", utc(d.at), d.text))
         .collect();
     list(page, "Who decided", &decisions)?;
+    if !r.would_have.is_empty() {
+        let judged: Vec<String> = r.would_have.iter().map(judged).collect();
+        list(page, "What observing alone would have done", &judged)?;
+    }
     list(page, "Follow-ups", &r.follow_ups)?;
     writeln!(
         page,
@@ -101,6 +105,16 @@ fn write(page: &mut String, r: &Report) -> std::fmt::Result {
         writeln!(page, "\nCut: {}.", r.cut)?;
     }
     Ok(())
+}
+
+fn judged(scored: &crate::score::Scored) -> String {
+    format!(
+        "{}: {}: {}, {}",
+        utc(scored.at),
+        scored.rung,
+        scored.verdict.name(),
+        scored.why
+    )
 }
 
 fn list(page: &mut String, title: &str, lines: &[String]) -> std::fmt::Result {
