@@ -267,7 +267,7 @@ impl Agent {
         let known = locked(&self.orders).knows(&blank.order_id);
         let begun = match (&slot, known) {
             (Err(_), false) => {
-                return self.queue_outcome(&refuse(
+                return self.decline(&refuse(
                     "busy",
                     "another fix is running on this node".into(),
                 ));
@@ -292,7 +292,7 @@ impl Agent {
             }
             Ok(Begin::Stale { seen }) => {
                 let reason = format!("the order's term {} is over: {seen} was seen", order.term);
-                self.queue_outcome(&refuse("stale-term", reason));
+                self.decline(&refuse("stale-term", reason));
             }
             Ok(Begin::Run) => {
                 tracing::info!(
@@ -345,6 +345,22 @@ impl Agent {
             duration_us,
             ..blank
         }
+    }
+
+    /// Refuses before anything is begun. What is not on record is not said: the same order may come again, and would be begun.
+    fn decline(&self, outcome: &Outcome) {
+        match locked(&self.orders).refuse(outcome.clone()) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                return tracing::warn!(
+                    error = crate::config::chain(&error),
+                    order = outcome.order_id,
+                    "an order was not begun, and that cannot be recorded"
+                );
+            }
+        }
+        self.queue_outcome(outcome);
     }
 
     fn queue_outcome(&self, outcome: &Outcome) {

@@ -4,6 +4,7 @@
 //! - An order is on disk as begun before anything is done for it.
 //! - Asked again, the recorded outcome is the answer; an order that was begun by a process that is gone has `failed`.
 //! - A term lower than one already seen is refused.
+//! - What was refused once is refused for ever: whoever hears of it may rely on it that the order was never begun, and never will be.
 
 use std::path::{Path, PathBuf};
 
@@ -179,6 +180,23 @@ impl Orders {
         if let Err(seen) = self.see_term(term) {
             return Ok(Begin::Stale { seen });
         }
+        Ok(if self.record(blank, false)? {
+            Begin::Run
+        } else {
+            Begin::Full
+        })
+    }
+
+    /// Records that an order was refused before it began: the same order, come again, is answered the same. False: it is not on
+    /// record, because it was begun, or the record is full of what is owed.
+    pub fn refuse(&mut self, outcome: Outcome) -> Result<bool, DiskError> {
+        if self.knows(&outcome.order_id) {
+            return Ok(false);
+        }
+        self.record(outcome, true)
+    }
+
+    fn record(&mut self, outcome: Outcome, done: bool) -> Result<bool, DiskError> {
         while self.file.orders.len() >= ORDERS_MAX {
             let Some(oldest) = self
                 .file
@@ -187,13 +205,13 @@ impl Orders {
                 .position(|entry| entry.done && entry.queued)
             else {
                 // Every one of them is owed to the controller: what is owed is never forgotten for something new.
-                return Ok(Begin::Full);
+                return Ok(false);
             };
             self.file.orders.remove(oldest);
         }
         self.file.orders.push(Entry {
-            outcome: blank,
-            done: false,
+            outcome,
+            done,
             queued: false,
         });
         if let Err(error) = self.save() {
@@ -201,7 +219,7 @@ impl Orders {
             self.file.orders.pop();
             return Err(error);
         }
-        Ok(Begin::Run)
+        Ok(true)
     }
 
     /// Records the outcome of an order that was begun.
@@ -345,6 +363,31 @@ mod tests {
         assert_eq!(orders.file.orders.len(), ORDERS_MAX);
         orders.queued("0").expect("queued");
         assert_eq!(orders.begin(1, blank("new")).expect("begin"), Begin::Run);
+    }
+
+    #[test]
+    fn what_was_refused_once_is_not_begun_when_it_comes_again() {
+        let root = tempfile::tempdir().expect("temporary directory");
+        let path = root.path().join("orders.json");
+        let busy = Outcome {
+            result: "busy".into(),
+            ..blank("a")
+        };
+        let mut orders = Orders::open(&path).expect("open");
+        orders.refuse(busy.clone()).expect("refuse");
+        let mut orders = Orders::open(&path).expect("open");
+        assert_eq!(
+            orders.begin(1, blank("a")).expect("begin"),
+            Begin::Known(busy.clone())
+        );
+        assert_eq!(orders.unqueued(), [busy]);
+        assert_eq!(orders.begin(1, blank("b")).expect("begin"), Begin::Run);
+        let late = Outcome {
+            result: "busy".into(),
+            ..blank("b")
+        };
+        orders.refuse(late).expect("refuse");
+        assert_eq!(orders.begin(1, blank("b")).expect("begin"), Begin::Running);
     }
 
     #[test]

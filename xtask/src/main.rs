@@ -7,6 +7,7 @@
 mod bench;
 mod build;
 mod demo;
+mod model;
 mod mutants;
 mod process;
 mod setup;
@@ -38,6 +39,8 @@ enum Command {
     Plugins,
     /// Measure, each figure beside its baseline.
     Bench(bench::BenchArguments),
+    /// Look at every state of the action protocol within bounds.
+    Model(model::ModelArguments),
     /// Break the engine and its checker on purpose, and tell what no test notices.
     Mutants(mutants::MutantsArguments),
     /// Run the engine through generated nights against a modelled world, and print the score.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => suite::run(&arguments),
         Command::Plugins => wasm::build_all().map(|_| ()),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Model(arguments) => model::run(&arguments),
         Command::Mutants(arguments) => mutants::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
         Command::Tidy(arguments) => tidy::run(&arguments),

@@ -317,6 +317,7 @@ impl Sim<'_> {
         if self.taken(ix, Kind::Recreate) > 0 {
             return Some("while-it-rejoins");
         }
+        let skew_max = self.scenario.policy.clock_skew_secs.saturating_mul(1_000);
         let peers = self
             .truth
             .hosts

@@ -102,7 +102,7 @@ impl Pursuit {
     async fn execute(self) {
         match &self.effect.action {
             Action::ApplyFix { plugin, fix } => {
-                machine_effects::apply_fix(&self, plugin, fix).await;
+                machine_effects::apply_fix(&self, plugin, fix, false).await;
             }
             Action::Reboot | Action::Start | Action::Recreate { .. } => {
                 machine_effects::order(&self).await;
@@ -150,9 +150,11 @@ impl Pursuit {
                     .await;
                 doubt::resolve(&self).await;
             }
-            // These may be done twice: an order by its id, the rest because their end state is the same.
-            Action::ApplyFix { .. }
-            | Action::Remember
+            Action::ApplyFix { plugin, fix } => {
+                machine_effects::apply_fix(&self, plugin, fix, true).await;
+            }
+            // These may be done twice: their end state is the same.
+            Action::Remember
             | Action::Cordon
             | Action::StorePassword
             | Action::PrepareScript

@@ -24,7 +24,8 @@ const PROOF_MAX: Duration = Duration::from_mins(1);
 const PROOF_BEFORE: SignedDuration = SignedDuration::from_mins(30);
 
 /// Orders a fix, again to each new session of the agent until it answers or its deadline has passed for certain.
-pub(super) async fn apply_fix(pursuit: &Pursuit, plugin: &str, fix: &str) {
+/// `again`: a controller before this one may have sent it, so only the agent can say that it never began.
+pub(super) async fn apply_fix(pursuit: &Pursuit, plugin: &str, fix: &str, again: bool) {
     let (node, sessions) = (&pursuit.effect.node, &pursuit.hands.sessions);
     let deadline = Duration::from_secs(pursuit.hands.policy.fix_wait_secs);
     let grace = Duration::from_secs(pursuit.hands.policy.doubt_secs);
@@ -48,23 +49,19 @@ pub(super) async fn apply_fix(pursuit: &Pursuit, plugin: &str, fix: &str) {
             match sessions.order(node, order) {
                 Ok(()) => ordered_to = generation,
                 // Nothing was sent and nothing was before: that is known.
-                Err(error @ OrderError::Full) if ordered_to.is_none() => {
+                Err(error @ OrderError::Full) if ordered_to.is_none() && !again => {
                     return pursuit.not_started("unavailable", error.to_string()).await;
                 }
                 Err(OrderError::Full | OrderError::NotConnected) => {}
             }
         }
         if generation.is_none() {
-            match ordered_to {
-                Some(_) => {
-                    pursuit.in_doubt("the agent's session ended before it answered; it is asked again when it is back").await;
-                }
-                None if spent < deadline => {
-                    return pursuit
-                        .not_started("unavailable", OrderError::NotConnected.to_string())
-                        .await;
-                }
-                None => {}
+            if ordered_to.is_some() || again {
+                pursuit.in_doubt("the agent's session ended before it answered; it is asked again when it is back").await;
+            } else if spent < deadline {
+                return pursuit
+                    .not_started("unavailable", OrderError::NotConnected.to_string())
+                    .await;
             }
         }
         tokio::select! {
