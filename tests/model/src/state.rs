@@ -289,6 +289,8 @@ impl Protocol {
             recreates_per_day: 9,
             reboots_per_day: 9,
             doubt_secs: DOUBT_TICKS * TICK_SECS,
+            // Without Kubernetes nobody knows what lies on the machine, and a person would be asked.
+            local_data_expendable: true,
             ..Policy::default()
         }
     }

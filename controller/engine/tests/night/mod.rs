@@ -16,11 +16,13 @@
     reason = "shared by several test binaries, none of which uses all of it"
 )]
 
+mod both_ways;
+
 use iaso_engine::effect::{Action, Effect, Outcome, Remembered, Yield};
 use iaso_engine::fact::*;
 use iaso_engine::id::{EffectId, MachineId, NodeName};
 use iaso_engine::ledger::{Ledger, Standing};
-use iaso_engine::plan::{Look, Plan, Planner, Situation, plan};
+use iaso_engine::plan::{Look, Plan, Situation, plan};
 use iaso_engine::policy::{Mode, Policy};
 use iaso_engine::record::{Entry, Record};
 use iaso_engine::time::Tick;
@@ -78,8 +80,7 @@ pub struct Night {
     pub at: Vec<(u64, Event)>,
     pending: Vec<(u64, EffectId, Outcome)>,
     looks: BTreeSet<Look>,
-    planner: (Planner, Option<(Policy, Inventory)>),
-    touched: BTreeSet<NodeName>,
+    going_on: both_ways::GoingOn,
     pub executed: BTreeSet<EffectId>,
     pub recreated: u32,
     /// When each host was last made well.
@@ -164,8 +165,7 @@ impl Night {
             at: Vec::new(),
             pending: Vec::new(),
             looks: BTreeSet::new(),
-            planner: Default::default(),
-            touched: BTreeSet::new(),
+            going_on: both_ways::GoingOn::default(),
             executed: BTreeSet::new(),
             recreated: 0,
             healed: BTreeMap::new(),
@@ -339,7 +339,7 @@ impl Night {
     }
 
     fn see(&mut self, observation: Observation) {
-        self.touched.extend(observation.node().cloned());
+        self.going_on.touched.extend(observation.node().cloned());
         self.world.observe(self.now(), observation);
     }
 
@@ -532,24 +532,6 @@ impl Night {
         }
     }
 
-    /// Catches: a planner that goes on and forgets a node whose facts came in, grew old, or weigh differently.
-    fn assert_the_planner_agrees(&mut self, made: &Plan) {
-        let rules = (self.policy.clone(), self.inventory.clone());
-        let same_rules = self.planner.1.as_ref() == Some(&rules);
-        if !same_rules {
-            self.planner = (Planner::default(), Some(rules));
-        }
-        let touched = std::mem::take(&mut self.touched);
-        let mut planner = std::mem::take(&mut self.planner.0);
-        let stepped = planner.step(&self.situation(), touched);
-        let stepped = Plan {
-            nodes: planner.nodes().clone(),
-            ..stepped
-        };
-        assert_eq!(&stepped, made, "at {} s", self.second);
-        self.planner.0 = planner;
-    }
-
     fn execute(&mut self, effect: &Effect) {
         if matches!(effect.action, Action::Recreate { .. } | Action::Reboot) {
             let just_healed = self
@@ -625,7 +607,7 @@ impl Night {
     /// The controller dies: what it knew of the world, and every answer under way, is gone. The journal stays.
     pub fn crash(&mut self) {
         self.world = World::new(self.now());
-        self.planner = Default::default();
+        self.going_on = both_ways::GoingOn::default();
         self.pending.clear();
         self.looks.clear();
         for host in self.hosts.values_mut() {
