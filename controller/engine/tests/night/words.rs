@@ -1,0 +1,47 @@
+//! What providers, effects and checks say in scripted nights.
+
+use iaso_engine::effect::Outcome;
+use iaso_engine::fact::{Finding, MachineSeen, MachineState, Severity};
+
+pub fn running() -> MachineSeen {
+    in_state(MachineState::Running)
+}
+
+pub fn in_state(state: MachineState) -> MachineSeen {
+    MachineSeen::Known {
+        state,
+        locked: false,
+        pending: None,
+    }
+}
+
+pub fn unknown(class: &str) -> MachineSeen {
+    MachineSeen::Unknown {
+        class: class.into(),
+        message: "check the provider's settings".into(),
+    }
+}
+
+pub fn failed(detail: &str) -> Outcome {
+    Outcome::Failed {
+        detail: detail.into(),
+    }
+}
+
+pub fn not_started(class: &str) -> Outcome {
+    Outcome::NotStarted {
+        class: class.into(),
+        detail: "look at the settings".into(),
+    }
+}
+
+pub fn critical(code: &str, remedies: &[&str]) -> Finding {
+    Finding {
+        code: code.into(),
+        severity: Severity::Critical,
+        subject: "lab".into(),
+        summary: "seen by the plugin".into(),
+        remedies: remedies.iter().map(|r| (*r).to_owned()).collect(),
+        attributes: Vec::new(),
+    }
+}
