@@ -159,6 +159,7 @@ impl Incident {
             opened: at,
             diagnosis: *diagnosis,
             diagnosed: at,
+            answered: None,
             standing: Standing::Open,
             rungs: Vec::new(),
             effects: Vec::new(),
@@ -182,6 +183,9 @@ impl Incident {
                 }
                 self.diagnosis = *diagnosis;
                 self.diagnosed = at;
+                if diagnosis.is_answered() {
+                    self.answered = Some(at);
+                }
                 self.forget_veto();
             }
             Record::WaitingChanged { waiting, .. } => self.waiting.clone_from(waiting),

@@ -8,7 +8,7 @@ mod quota;
 use crate::diagnose::channel::{Agent, Lease, Machine};
 use crate::diagnose::reach::reach;
 use crate::diagnose::{Assessment, Assessments};
-use crate::fact::{MachineState, Role};
+use crate::fact::{MachineState, Observer, Role};
 use crate::id::EffectId;
 use crate::ledger::Incident;
 use crate::plan::Situation;
@@ -18,6 +18,7 @@ use crate::policy::{Mode, Policy};
 use crate::record::{Rung, Waiting};
 use crate::time::Tick;
 use crate::world::Seen;
+use std::time::Duration;
 
 /// What is asked: may this rung act on this node now?
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +57,9 @@ impl Question<'_> {
 pub type Answer = (&'static str, Option<Waiting>);
 
 type Gate = fn(&Question<'_>) -> Option<Waiting>;
+
+/// So few other observers that a quorum may be all but one of them.
+const FEW_OBSERVERS: usize = 5;
 
 const ALWAYS: [(&str, Gate); 12] = [
     ("journal", journal),
@@ -247,10 +251,30 @@ fn fresh_probes(q: &Question<'_>) -> Option<Waiting> {
     let fresh = if alive {
         again.is_chorus() && again.reached >= q.policy.quorum.max(1)
     } else {
-        again.reached > 0 || again.is_silence(q.policy.quorum)
+        again.reached > 0 || (again.is_silence(q.policy.quorum) && all_have_spoken(q, newer))
     };
     (!fresh && !is_off(q)).then(|| Waiting::FreshFacts {
         channel: "probes".into(),
+    })
+}
+
+/// Where observers are few, each one's word may be the one that the machine answers: it is waited for, but not for ever.
+fn all_have_spoken(q: &Question<'_>, newer: Tick) -> bool {
+    let s = q.situation;
+    let patience = Duration::from_secs(q.policy.probe_fresh_secs.saturating_mul(2));
+    let others = || {
+        q.all
+            .healthy_observers
+            .iter()
+            .filter(|name| **name != q.incident.node)
+    };
+    if s.now.since(newer) >= patience || others().count() > FEW_OBSERVERS {
+        return true;
+    }
+    let facts = s.world.nodes.get(&q.incident.node);
+    others().all(|name| {
+        let word = facts.and_then(|f| f.probes.get(&Observer::Node(name.clone())));
+        word.is_some_and(|seen| seen.at >= newer)
     })
 }
 

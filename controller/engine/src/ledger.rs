@@ -77,6 +77,9 @@ pub struct Incident {
     pub diagnosis: Diagnosis,
     /// When it was made.
     pub diagnosed: Tick,
+    /// When a diagnosis was last made that somebody whom the machine answered speaks for.
+    #[serde(default)]
+    pub answered: Option<Tick>,
     /// Where it stands.
     pub standing: Standing,
     /// In the order they were begun.

@@ -56,6 +56,33 @@ pub enum Diagnosis {
     NeverJoined,
 }
 
+impl Diagnosis {
+    /// It is made only of a machine that answers somebody.
+    #[must_use]
+    pub fn is_answered(self) -> bool {
+        match self {
+            Self::Healthy
+            | Self::K3sAgentDown
+            | Self::CheckFailing
+            | Self::NotReady
+            | Self::Hung
+            | Self::PartialPartition => true,
+            // Of an agent that is lost nobody may have been asked yet.
+            Self::AgentLost
+            | Self::Unknown
+            | Self::Flapping
+            | Self::Isolated
+            | Self::PoweredOff
+            | Self::ProviderTrouble
+            | Self::ProviderUnknown
+            | Self::GoneNoProvider
+            | Self::ControllerCutOff
+            | Self::Storm
+            | Self::NeverJoined => false,
+        }
+    }
+}
+
 /// A rung of the ladder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -251,6 +251,9 @@ impl Work<'_> {
         };
         if let Some(why) = self.helped(terms.verify, at) {
             self.end(incident, rung, RungResult::Recovered, why);
+        } else if still_dark && incident.answered.is_some_and(|then| then > at) {
+            let why = "the machine answered afterwards, and went silent again";
+            self.end(incident, rung, RungResult::Recovered, why);
         } else if self.s.now >= quiet && still_dark {
             let proof = proof(effect);
             let why = format!("{proof}, and nobody reaches it {} s later", terms.wait_secs);

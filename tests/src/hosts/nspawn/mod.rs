@@ -314,7 +314,7 @@ fn network_unit(address: Ipv4Addr) -> String {
     // The port may come a moment after the first process: tried again until the way out is there, and a failure is the unit's.
     format!(
         "[Unit]\nDefaultDependencies=no\nBefore=network.target\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
-         ExecStart=/bin/sh -c 'ip link set lo up; for try in $(seq 100); do \
+         ExecStart=/bin/sh -c 'ip link set lo up; for try in $$(seq 100); do \
          ip address replace {address}/24 dev host0 && ip link set host0 up && ip route replace default via {outside} && exit 0; \
          sleep 0.1; done; exit 1'\n"
     )
