@@ -258,8 +258,7 @@ impl Sim<'_> {
         }
         let sent = self.sent(effect);
         // What answers and does not live may be rebooted: nothing that a reboot takes away works.
-        let mute = self.truth.hosts[node].mute_since;
-        if mute.is_some_and(|since| sent.saturating_sub(since) >= MUTE) {
+        if self.was_mute(node, sent) {
             return self.shared_outage(node);
         }
         let Some(since) = self.dark_since(node, sent) else {
@@ -272,6 +271,18 @@ impl Sim<'_> {
             ));
         }
         self.shared_outage(node)
+    }
+
+    /// Mute for long at the moment of the decision, or so shortly before that nobody could know better.
+    fn was_mute(&self, node: Ix, sent: Ms) -> bool {
+        let host = &self.truth.hosts[node];
+        let now = host.mute_since.map(|since| (since, sent));
+        let before = host.mute_before.filter(|(_, until)| {
+            *until <= sent && sent.saturating_sub(*until) <= RACE || *until > sent
+        });
+        now.into_iter().chain(before).any(|(since, until)| {
+            until.min(sent).saturating_sub(since) >= MUTE.saturating_sub(RACE)
+        })
     }
 
     fn who_reaches(&self, node: Ix) -> String {
@@ -354,7 +365,11 @@ impl Sim<'_> {
         let members = all
             .filter(|n| self.truth.setup(*n).zone == Some(zone))
             .count();
-        let inside = |n: &&Ix| self.truth.setup(**n).zone == Some(zone);
+        // One that never joined is down to nobody.
+        let inside = |n: &&Ix| {
+            let setup = self.truth.setup(**n);
+            setup.zone == Some(zone) && setup.joined
+        };
         let felled = strike.nodes.iter().filter(inside).count();
         felled >= 2 && felled.saturating_mul(2) > members && members < self.truth.hosts.len()
     }

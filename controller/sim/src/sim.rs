@@ -338,7 +338,9 @@ impl<'a> Sim<'a> {
             host.agents = host.agents.saturating_add(1);
         }
         if new.agent || new.renews {
-            host.mute_since = None;
+            if let Some(since) = host.mute_since.take() {
+                host.mute_before = Some((since, now));
+            }
         } else {
             host.mute_since = host.mute_since.or(Some(now));
         }

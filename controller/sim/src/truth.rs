@@ -99,6 +99,8 @@ pub(crate) struct Host {
     pub(crate) touched: bool,
     /// Neither agent nor kubelet speaks since.
     pub(crate) mute_since: Option<Ms>,
+    /// The last time that it was mute: from when until when.
+    pub(crate) mute_before: Option<(Ms, Ms)>,
     /// How often it fell ill.
     pub(crate) falls: u32,
 }
@@ -128,6 +130,7 @@ impl Host {
             ill: None,
             touched: false,
             mute_since: None,
+            mute_before: None,
             falls: 0,
         }
     }
@@ -351,6 +354,8 @@ impl<'a> Truth<'a> {
             .iter()
             .filter(|s| s.cause == cause && s.at <= now)
             .flat_map(|s| s.nodes.iter().copied())
+            // One that never joined is down to nobody.
+            .filter(|ix| self.setup(*ix).joined)
             .collect();
         nodes.sort_unstable();
         nodes.dedup();
