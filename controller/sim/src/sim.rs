@@ -478,8 +478,8 @@ impl<'a> Sim<'a> {
         if in_flight {
             return quiet >= QUIET_IN_FLIGHT;
         }
-        let untils = incident.waiting.iter().filter_map(Waiting::until);
-        let until = untils.max().map_or(0, |tick| self.driver.moment(tick));
+        let ends = incident.waiting.iter().filter_map(Waiting::until);
+        let until = ends.max().map_or(0, |tick| self.driver.moment(tick));
         let since = quiet.min(self.now.saturating_sub(until));
         let person = incident.waiting.iter().any(waits_for_person);
         let noticed = self.now.saturating_sub(self.changed) >= NOTICED;
