@@ -277,9 +277,9 @@ impl Sim<'_> {
     fn was_mute(&self, node: Ix, sent: Ms) -> bool {
         let host = &self.truth.hosts[node];
         let now = host.mute_since.map(|since| (since, sent));
-        let before = host.mute_before.filter(|(_, until)| {
-            *until <= sent && sent.saturating_sub(*until) <= RACE || *until > sent
-        });
+        let before = host
+            .mute_before
+            .filter(|(_, until)| sent.saturating_sub(*until) <= RACE);
         now.into_iter().chain(before).any(|(since, until)| {
             until.min(sent).saturating_sub(since) >= MUTE.saturating_sub(RACE)
         })
