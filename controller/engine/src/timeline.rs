@@ -1,6 +1,6 @@
 //! One readable line for every journal entry.
 
-use crate::effect::{Action, Outcome, Yield};
+use crate::effect::{Action, Outcome, Remembered, Yield};
 use crate::id::NodeName;
 use crate::record::{Closing, Entry, Record};
 use crate::time::Tick;
@@ -163,6 +163,23 @@ fn scope(node: Option<&NodeName>) -> &str {
     node.map_or("all nodes", NodeName::as_str)
 }
 
+/// A number of things in words: "1 label", "2 labels".
+#[must_use]
+pub fn counted(n: usize, one: &str) -> String {
+    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
+}
+
+/// What Kubernetes knew about a node, in words.
+#[must_use]
+pub fn belongings(remembered: &Remembered) -> String {
+    format!(
+        "{}, {} and {}",
+        counted(remembered.labels.len(), "label"),
+        counted(remembered.taints.len(), "taint"),
+        counted(remembered.annotations.len(), "annotation")
+    )
+}
+
 /// An action in words; never a secret, for none passes through the engine.
 #[must_use]
 pub fn action(action: &Action) -> String {
@@ -185,12 +202,7 @@ pub fn action(action: &Action) -> String {
         Action::Release => {
             "release what the old machine held: stuck pods, volumes, node password".into()
         }
-        Action::Restore { remembered } => format!(
-            "restore {} labels, {} taints, {} annotations",
-            remembered.labels.len(),
-            remembered.taints.len(),
-            remembered.annotations.len()
-        ),
+        Action::Restore { remembered } => format!("restore {}", belongings(remembered)),
         Action::Uncordon => "uncordon".into(),
         Action::PromotePassword { password_key } => format!("make password {password_key} current"),
         Action::DiscardPassword { password_key } => {

@@ -4,6 +4,7 @@ use super::ClusterError;
 use super::kube::KubeCluster;
 use super::survey::pods_of;
 use iaso_engine::id::NodeName;
+use iaso_engine::timeline::counted;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::api::storage::v1::VolumeAttachment;
 use kube::Api;
@@ -17,7 +18,9 @@ pub(super) async fn release(
     let attachments = delete_attachments(cluster, node).await?;
     let password = delete_password(cluster, node).await?;
     Ok(format!(
-        "{pods} Terminating pods and {attachments} volume attachments deleted; the node-password Secret {}",
+        "{} and {} deleted; the node-password Secret {}",
+        counted(pods, "Terminating pod"),
+        counted(attachments, "volume attachment"),
         if password {
             "is deleted"
         } else {

@@ -9,6 +9,7 @@ use crate::provider::class;
 use crate::text::{bounded, chain, hex};
 use iaso_engine::effect::{Action, Remembered, Yield};
 use iaso_engine::fact::Observation;
+use iaso_engine::timeline::belongings;
 use iaso_providers::secrets::{SecretError, SecretKey};
 use iaso_providers::{ProviderError, ScriptId, draw_password};
 use sha2::{Digest as _, Sha256};
@@ -34,10 +35,8 @@ pub(super) async fn cluster(pursuit: &Pursuit) {
     let result: Result<(String, Yield), ClusterError> = match &pursuit.effect.action {
         Action::Remember => cluster.remember(node).await.map(|remembered| {
             let detail = format!(
-                "wrote down {} labels, {} taints, {} annotations, kubelet {}",
-                remembered.labels.len(),
-                remembered.taints.len(),
-                remembered.annotations.len(),
+                "wrote down {}, kubelet {}",
+                belongings(&remembered),
                 remembered.kubelet_version
             );
             (detail, Yield::Remembered { remembered })

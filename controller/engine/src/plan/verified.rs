@@ -3,6 +3,7 @@
 use crate::fact::{KubeNode, Ready, Severity};
 use crate::plan::work::Work;
 use crate::record::Diagnosis;
+use crate::timeline::counted;
 use crate::world::PluginRun;
 
 /// Most checks that are told one by one.
@@ -40,14 +41,17 @@ fn kubernetes(node: &KubeNode) -> String {
         Ready::Unknown => "Ready unknown",
     };
     format!(
-        "Kubernetes says {ready}, kubelet {}, {}, {} pods stuck Terminating",
+        "Kubernetes says {ready}, kubelet {}, {}, {} stuck Terminating",
         node.kubelet_version,
         if node.unschedulable {
             "cordoned"
         } else {
             "schedulable"
         },
-        node.stuck_pods
+        counted(
+            usize::try_from(node.stuck_pods).unwrap_or(usize::MAX),
+            "pod"
+        )
     )
 }
 

@@ -8,7 +8,7 @@ use crate::report::{
     Decision, LINE_CHARS_MAX, LIST_MAX, Phases, Report, TIMELINE_MAX, Tried, Waited, summary,
 };
 use crate::time::Tick;
-use crate::timeline::{Line, describe};
+use crate::timeline::{Line, belongings, describe};
 use std::collections::BTreeMap;
 
 /// The parts of an incident's time.
@@ -436,12 +436,9 @@ fn changed(incident: &Incident) -> Vec<String> {
             Action::Reboot => all.push("the machine was rebooted by the provider".into()),
             Action::Start => all.push("the machine was powered on".into()),
             Action::Recreate { .. } => all.push("the machine was wiped and installed anew".into()),
-            Action::Restore { remembered } => all.push(format!(
-                "{} labels, {} taints and {} annotations were put back",
-                remembered.labels.len(),
-                remembered.taints.len(),
-                remembered.annotations.len()
-            )),
+            Action::Restore { remembered } => {
+                all.push(format!("put back: {}", belongings(remembered)));
+            }
             Action::Release => all.push(
                 "stuck pods, volume attachments and the old node password were cleared".into(),
             ),

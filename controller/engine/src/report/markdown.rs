@@ -71,6 +71,7 @@ fn write(page: &mut String, r: &Report) -> std::fmt::Result {
     let waited: Vec<String> = r
         .waited
         .iter()
+        .filter(|w| w.seconds > 0)
         .map(|w| format!("{} s: {}", w.seconds, w.text))
         .collect();
     list(page, "What it waited for", &waited)?;
