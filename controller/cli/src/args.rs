@@ -1,5 +1,9 @@
 //! The command line.
 
+mod offline;
+
+pub(crate) use offline::{PolicyCheckArgs, PolicyCommand};
+
 use crate::exit;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -158,6 +162,9 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Another policy on what was recorded: what it would have done differently, and whether that would have been right
     Backtest(BacktestArgs),
+    /// A policy, without a controller
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// A completion script for a shell, on standard output
     Completions {
         /// Which shell

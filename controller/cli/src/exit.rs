@@ -9,7 +9,7 @@ pub(crate) enum Exit {
     Ok = 0,
     /// What was asked about is not well, or what was asked for could not be done.
     Wrong = 1,
-    /// The command line is wrong. Clap exits with the same number.
+    /// The command line, or a file that it names, is wrong. Clap exits with the same number.
     Usage = 2,
     /// A person must decide.
     Person = 3,
@@ -34,9 +34,11 @@ Exit codes:
   1  something is wrong: a node is not well (nodes, node), an incident is
      open (incidents, incident), a replay differs or is incomplete (replay),
      or the controller could not do it
-  2  the command line is wrong
+  2  the command line is wrong, or a policy is refused (policy check,
+     backtest)
   3  a person must decide: an incident is parked or awaits approval
-     (incidents, incident), or was parked while followed (--follow)
+     (incidents, incident), was parked while followed (--follow), or a
+     policy is dangerous (policy check --deny-warnings)
   4  the controller cannot be reached
   5  no token could be read, or the controller refused it
   6  no such node or incident

@@ -259,7 +259,7 @@ impl Policy {
 }
 
 impl Override {
-    fn apply(&self, to: &mut Policy) {
+    pub(crate) fn apply(&self, to: &mut Policy) {
         macro_rules! set {
             ($($key:ident),*) => { $( if let Some(value) = &self.$key { to.$key = value.clone(); } )* };
         }

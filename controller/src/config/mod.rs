@@ -2,7 +2,6 @@
 
 mod check;
 mod describe;
-mod policy_file;
 
 pub use describe::describe;
 
@@ -10,6 +9,7 @@ use crate::recorder::RecordingConfig;
 use iaso_engine::fact::{Inventory, NodeSpec, Role};
 use iaso_engine::id::{MachineId, NodeName};
 use iaso_engine::policy::{Mode, Policy};
+use iaso_policy_file::PolicyFileError;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -47,6 +47,9 @@ pub enum ConfigError {
         /// What is wrong, and what to do.
         what: String,
     },
+    /// The policy's own file is refused.
+    #[error(transparent)]
+    Policy(PolicyFileError),
 }
 
 /// The whole configuration.
@@ -344,11 +347,11 @@ impl Config {
     fn parse(text: &str, path: &Path, base: &Path, insecure: bool) -> Result<Self, ConfigError> {
         let mut config: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
             path: path.to_owned(),
-            detail: parse_detail(&error),
+            detail: iaso_policy_file::detail(&error),
         })?;
         config.resolve_paths(base);
         if let Some(file) = config.policy_file.clone() {
-            config.policy = policy_file::join(text, &file)?;
+            config.policy = iaso_policy_file::join(text, &file).map_err(ConfigError::Policy)?;
         }
         check::check(&config, insecure).map_err(|what| ConfigError::Invalid {
             path: path.to_owned(),
@@ -438,17 +441,6 @@ impl Config {
     #[must_use]
     pub fn heartbeat_timeout(&self) -> Duration {
         Duration::from_secs(self.heartbeat_secs.saturating_mul(3))
-    }
-}
-
-fn parse_detail(error: &toml::de::Error) -> String {
-    let shown = error.to_string();
-    if error.message().starts_with("unknown field") {
-        format!(
-            "{shown}remove the key, or correct its spelling: the keys that are known stand above"
-        )
-    } else {
-        shown
     }
 }
 

@@ -6,17 +6,12 @@ use crate::args::{BacktestArgs, Format, Global};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::{output, render};
-use iaso_engine::policy::Policy;
 use iaso_replay::backtest::{Backtest, backtest};
 use jiff::{SignedDuration, Timestamp};
-use std::path::Path;
 use std::time::Duration;
 
-/// Largest policy file, in bytes.
-const POLICY_BYTES_MAX: u64 = 1 << 20;
-
 pub(super) async fn run(global: &Global, what: &BacktestArgs) -> Result<Exit, Failure> {
-    let policy = policy(&what.policy)?;
+    let policy = super::policy::load(&what.policy)?.policy;
     let sources = if what.recordings.is_empty() {
         let since = since(&what.since, Timestamp::now())?;
         let session = Session::open(global).await?;
@@ -41,36 +36,6 @@ pub(super) async fn run(global: &Global, what: &BacktestArgs) -> Result<Exit, Fa
     } else {
         Exit::Ok
     })
-}
-
-/// A policy's keys, alone or under `[policy]` as in the controller's configuration.
-fn policy(file: &Path) -> Result<Policy, Failure> {
-    let read = |source| Failure::Read {
-        file: file.to_owned(),
-        source,
-    };
-    let size = std::fs::metadata(file).map_err(read)?.len();
-    if size > POLICY_BYTES_MAX {
-        return Err(Failure::Usage(format!(
-            "the policy {} has {size} bytes, more than 1 MiB: is this the right file?",
-            file.display()
-        )));
-    }
-    let text = std::fs::read_to_string(file).map_err(read)?;
-    parse(&text).map_err(|why| {
-        Failure::Usage(format!(
-            "the policy {} cannot be used: {why}",
-            file.display()
-        ))
-    })
-}
-
-fn parse(text: &str) -> Result<Policy, String> {
-    let table: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
-    if let Some(own) = table.get("policy") {
-        return own.clone().try_into().map_err(|error| error.to_string());
-    }
-    toml::from_str(text).map_err(|error| error.to_string())
 }
 
 /// Since the Unix epoch.
@@ -103,18 +68,6 @@ fn ago(given: &str) -> Option<SignedDuration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_policy_stands_alone_or_in_a_configuration_and_unknown_keys_are_refused() {
-        let alone = parse("confirm_secs = 7").unwrap();
-        let within = parse("data_dir = \"x\"\n[policy]\nconfirm_secs = 7").unwrap();
-        assert_eq!((alone.confirm_secs, within.confirm_secs), (7, 7));
-        assert!(
-            parse("confirm_sec = 7")
-                .unwrap_err()
-                .contains("confirm_sec")
-        );
-    }
 
     #[test]
     fn since_is_a_span_or_a_time() {

@@ -9,6 +9,7 @@ mod incident;
 mod incidents;
 mod node;
 mod nodes;
+mod policy;
 mod reconnect;
 mod recordings;
 mod replay;
@@ -68,6 +69,9 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     if let Command::Completions { shell } = args.command {
         return completions::run(shell);
     }
+    if let Command::Policy(what) = &args.command {
+        return policy::run(&args.global, what);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -111,6 +115,7 @@ async fn dispatch(args: Args) -> Result<Exit, Failure> {
         Command::Explain { node } => explain::run(&session, node).await,
         Command::Backtest(what) => backtest::run(&args.global, &what).await,
         Command::Replay(what) => replay::run(&args.global, &what).await,
+        Command::Policy(what) => policy::run(&args.global, &what),
         Command::Completions { shell } => completions::run(shell),
     }
 }

@@ -6,6 +6,7 @@ mod explain;
 mod incident;
 mod layout;
 mod node;
+mod policy;
 mod replay;
 #[cfg(test)]
 mod sample;
@@ -18,6 +19,7 @@ pub(crate) use event::event;
 pub(crate) use explain::explanation;
 pub(crate) use incident::{Timeline, incident_header, incidents};
 pub(crate) use node::{node, nodes};
+pub(crate) use policy::{model as policy_model, policy};
 pub(crate) use replay::{model as replay_model, replay};
 pub(crate) use style::Style;
 

@@ -6,4 +6,5 @@ mod errors;
 mod follow;
 mod hostile;
 mod iaso;
+mod policy;
 mod replay;

@@ -1,6 +1,7 @@
 //! What a policy must be beyond its types, and what in it is allowed and dangerous. Each sentence says what to do.
 
 use crate::fact::{Inventory, Role};
+use crate::policy::outlook::said;
 use crate::policy::step::{Step, StepKind, Terms, Verify, allowed};
 use crate::policy::{Mode, Override, Policy};
 use crate::record::Diagnosis;
@@ -355,7 +356,15 @@ fn terms(key: &str, step: &Step) -> Checked {
 pub fn dangers(policy: &Policy, inventory: Option<&Inventory>) -> Vec<String> {
     let mut all = Vec::new();
     match inventory {
-        None => of_policy(policy, "", &mut all),
+        None => {
+            of_policy(policy, "", &mut all);
+            for said in said(policy, None) {
+                let mut own = Vec::new();
+                of_policy(&said.after, "", &mut own);
+                own.retain(|danger| !all.contains(danger));
+                all.extend(own.iter().map(|danger| format!("{}: {danger}", said.of)));
+            }
+        }
         Some(inventory) => {
             for (name, spec) in &inventory.nodes {
                 if spec.machine.is_some() {

@@ -1,8 +1,8 @@
 //! What a policy would do, diagnosis by diagnosis: for `iaso policy check`, before anything is wrong.
 
-use crate::fact::{NodeSpec, Role};
+use crate::fact::{Inventory, NodeSpec, Role};
 use crate::policy::step::{StepKind, Terms, Verify};
-use crate::policy::{Mode, Policy};
+use crate::policy::{Mode, Override, Policy};
 use crate::record::Diagnosis;
 use serde::Serialize;
 
@@ -122,6 +122,62 @@ fn words(policy: &Policy, t: &Terms) -> String {
         all.push(format!("only {}", windows.join(" or ")));
     }
     format!("{}: {}", t.kind, all.join(", "))
+}
+
+/// The word of one role or node: what held before it, and what holds with it.
+#[derive(Debug, Clone)]
+pub struct Said<'a> {
+    /// `role server`, `node styx`.
+    pub of: String,
+    /// Its role, where that is known.
+    pub role: Option<Role>,
+    /// The word.
+    pub word: &'a Override,
+    /// Without it. Of a node whose role is not known, its role's word is left out.
+    pub before: Policy,
+    /// With it.
+    pub after: Policy,
+}
+
+/// What a policy says of single roles and nodes.
+#[must_use]
+pub fn said<'a>(policy: &'a Policy, inventory: Option<&Inventory>) -> Vec<Said<'a>> {
+    let plain = Policy {
+        roles: std::collections::BTreeMap::new(),
+        nodes: std::collections::BTreeMap::new(),
+        ..policy.clone()
+    };
+    let with = |role: Option<Role>, before: &Policy| {
+        let mut merged = before.clone();
+        if let Some(word) = role.and_then(|role| policy.roles.get(&role)) {
+            word.apply(&mut merged);
+        }
+        merged
+    };
+    let roles = policy.roles.iter().map(|(role, word)| Said {
+        of: match role {
+            Role::Server => "role server".into(),
+            Role::Worker => "role worker".into(),
+        },
+        role: Some(*role),
+        word,
+        before: plain.clone(),
+        after: with(Some(*role), &plain),
+    });
+    let nodes = policy.nodes.iter().map(|(node, word)| {
+        let role = inventory.and_then(|i| i.nodes.get(node)).map(|n| n.role);
+        let before = with(role, &plain);
+        let mut after = before.clone();
+        word.apply(&mut after);
+        Said {
+            of: format!("node {node}"),
+            role,
+            word,
+            before,
+            after,
+        }
+    });
+    roles.chain(nodes).collect()
 }
 
 /// `90 s`, `5 min`, `20 h`, `7 days`: the largest unit that says it exactly.
