@@ -40,7 +40,11 @@ impl Act {
 
     /// A call that the provider takes: it goes on whatever becomes of the node.
     pub(crate) fn is_power(&self) -> bool {
-        self.is_recreate() || matches!(self.action, Action::Reboot | Action::Start)
+        self.is_recreate()
+            || matches!(
+                self.action,
+                Action::Reboot | Action::Start | Action::Rescue { .. }
+            )
     }
 }
 
@@ -234,6 +238,19 @@ impl History {
             | Yield::Fix { .. }
             | Yield::Reboot { .. } => None,
         })
+    }
+
+    /// The rescue image that an incident booted, or may have, and did not leave since.
+    pub(crate) fn rescue<'a>(&'a self, id: &'a IncidentId) -> Option<&'a Act> {
+        let mut on = None;
+        for act in self.of_incident(id) {
+            match (&act.action, act.end) {
+                (Action::Rescue { .. }, End::Done | End::Open) => on = Some(act),
+                (Action::LeaveRescue, End::Done) => on = None,
+                _ => {}
+            }
+        }
+        on
     }
 
     /// The recreate of an incident that was done, or may have been: never more than one.

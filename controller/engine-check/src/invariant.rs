@@ -39,9 +39,10 @@ const POWER: [Invariant; 2] = [fact::provider_plain, fact::asked_since];
 /// Asked before a running machine is interrupted.
 const SILENCE: [Invariant; 3] = [fact::silence, fact::kubelet_silent, fact::probed_since];
 /// Asked before the wipe.
-const WIPE: [Invariant; 9] = [
+const WIPE: [Invariant; 10] = [
     person::worker_only,
     saga::once,
+    saga::own_disk,
     saga::password_stored,
     saga::script_made,
     saga::remembered_and_cordoned,
@@ -77,6 +78,20 @@ pub(crate) fn of_effect(s: &Situation<'_>, history: &History, effect: &Effect) -
             &POWER,
             &[fact::only_when_stopped, bound::reboots_a_day],
         ],
+        Action::Rescue { .. } => &[
+            &FORM,
+            &DISRUPTION,
+            &POWER,
+            &SILENCE,
+            &[
+                person::worker_only,
+                saga::own_disk,
+                saga::password_stored,
+                bound::reboots_a_day,
+                bound::secret_store,
+            ],
+        ],
+        Action::LeaveRescue => &[&FORM, &[saga::own_rescue]],
         Action::ApplyFix { .. } => &[
             &FORM,
             &DISRUPTION,
@@ -87,7 +102,15 @@ pub(crate) fn of_effect(s: &Situation<'_>, history: &History, effect: &Effect) -
                 bound::fixes_a_day,
             ],
         ],
-        Action::Remember | Action::StorePassword | Action::PrepareScript => &[&FORM, &PREPARATION],
+        Action::Remember | Action::PrepareScript => &[&FORM, &PREPARATION],
+        Action::StorePassword => &[
+            &FORM,
+            &[
+                form::of_recreate_or_rescue,
+                person::worker_only,
+                saga::before_the_wipe,
+            ],
+        ],
         Action::Cordon => &[&FORM, &PREPARATION, &[saga::remembered_first]],
         Action::Release => &[&FORM, &[saga::fenced]],
         Action::Restore { .. } => &[&FORM, &[saga::after_the_wipe, saga::restores_what_was]],

@@ -48,6 +48,7 @@ pub(crate) fn mode(
         StepKind::Fix => over(s, node, |o| o.fix).unwrap_or(p.fix),
         StepKind::Start => over(s, node, |o| o.start).unwrap_or(p.start),
         StepKind::Reboot => over(s, node, |o| o.reboot).unwrap_or(p.reboot),
+        StepKind::Rescue => over(s, node, |o| o.rescue).unwrap_or(p.rescue),
         StepKind::Recreate => over(s, node, |o| o.recreate).unwrap_or(p.recreate),
         StepKind::Page => Mode::Auto,
     })

@@ -12,6 +12,7 @@ pub mod reach;
 
 use crate::fact::{MachineState, NodeSpec, Observer, Role};
 use crate::id::NodeName;
+use crate::ledger::Incident;
 use crate::plan::Situation;
 use crate::policy::Policy;
 use crate::record::{Diagnosis, Waiting};
@@ -207,6 +208,9 @@ impl Assessments {
         let known = open.is_some_and(|i| i.diagnosis != Diagnosis::NeverJoined);
         node.unheard_since = unheard_since(s, policy, name, node);
         node.alone = alone(s, policy, node, known);
+        if open.is_some_and(|i| speaks_from_rescue(s, policy, node, i)) {
+            node.alone = Diagnosis::Isolated;
+        }
         node.bad_since = bad_since(s, policy, node);
         node.diagnosis = node.alone;
         if node.bad_since.is_some() && is_flapping(s, policy, name, node.alone) {
@@ -252,6 +256,17 @@ fn is_observer(s: &Situation<'_>, name: &NodeName, node: &Assessment) -> bool {
     let fit = known && node.self_health <= SELF_HEALTH_MAX && node.skew_secs.is_none();
     let lease_good = !matches!(node.lease, Lease::Stale { .. } | Lease::NotReady { .. });
     fit && matches!(node.agent, Agent::Up { .. }) && lease_good && node.faults.is_empty()
+}
+
+/// What answers, or does not, is the rescue image that Iaso booted: it says nothing of the machine's own system, which was isolated.
+fn speaks_from_rescue(
+    s: &Situation<'_>,
+    policy: &Policy,
+    node: &Assessment,
+    incident: &Incident,
+) -> bool {
+    let own_agent = matches!(node.agent, Agent::Up { .. });
+    !own_agent && incident.is_rescued(s.now, secs(policy.probe_fresh_secs))
 }
 
 /// Since when nobody reaches a node whose agent speaks all the while: one way of its network is dead. Only what has lasted, and began

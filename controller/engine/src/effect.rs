@@ -21,6 +21,13 @@ pub enum Action {
     Reboot,
     /// Power on through the provider.
     Start,
+    /// Boot the provider's rescue image, with the machine's own disk beside it. Its root password is the pending one of `password_key`.
+    Rescue {
+        /// Key of the pending password in the secret store.
+        password_key: String,
+    },
+    /// Boot the machine's own disk again. Done at once where it runs no rescue image.
+    LeaveRescue,
     /// Write down what the node is to Kubernetes: labels, taints, annotations, version, flags.
     Remember,
     /// Mark the node unschedulable.
@@ -74,8 +81,14 @@ impl Action {
     #[must_use]
     pub fn is_disruptive(&self) -> bool {
         match self {
-            Self::Reboot | Self::Start | Self::Recreate { .. } | Self::ApplyFix { .. } => true,
-            Self::Remember
+            Self::Reboot
+            | Self::Start
+            | Self::Rescue { .. }
+            | Self::Recreate { .. }
+            | Self::ApplyFix { .. } => true,
+            // It takes back what the rescue did, on a machine that serves nobody.
+            Self::LeaveRescue
+            | Self::Remember
             | Self::Cordon
             | Self::StorePassword
             | Self::PrepareScript
@@ -89,6 +102,12 @@ impl Action {
         }
     }
 
+    /// It interrupts a machine and leaves its disk as it is.
+    #[must_use]
+    pub fn is_switch(&self) -> bool {
+        matches!(self, Self::Reboot | Self::Start | Self::Rescue { .. })
+    }
+
     /// The kind of rung that this is the act of; `None`: of none, or of a recreate's preparation.
     #[must_use]
     pub fn kind(&self) -> Option<StepKind> {
@@ -96,6 +115,7 @@ impl Action {
             Self::ApplyFix { .. } => Some(StepKind::Fix),
             Self::Start => Some(StepKind::Start),
             Self::Reboot => Some(StepKind::Reboot),
+            Self::Rescue { .. } | Self::LeaveRescue => Some(StepKind::Rescue),
             Self::Recreate { .. } => Some(StepKind::Recreate),
             Self::Remember
             | Self::Cordon
@@ -118,6 +138,8 @@ impl Action {
             Self::ApplyFix { .. } => "apply-fix",
             Self::Reboot => "reboot",
             Self::Start => "start",
+            Self::Rescue { .. } => "rescue",
+            Self::LeaveRescue => "leave-rescue",
             Self::Remember => "remember",
             Self::Cordon => "cordon",
             Self::StorePassword => "store-password",

@@ -147,6 +147,7 @@ fn node_first(policy: &Policy, node: &Assessment) -> Rung {
     let first = policy.steps(node.diagnosis).first().map(|t| t.kind);
     match first {
         Some(StepKind::Start) => Rung::Start,
+        Some(StepKind::Rescue) => Rung::Rescue,
         Some(StepKind::Recreate) => Rung::Recreate,
         Some(StepKind::Fix | StepKind::Reboot | StepKind::Page) | None => Rung::Reboot,
     }

@@ -84,6 +84,10 @@ const REBOOT: [(&str, Gate); 3] = [
     ("disruption", neighbours::disruption),
     ("etcd-quorum", neighbours::etcd_quorum),
 ];
+const RESCUE: [(&str, Gate); 2] = [
+    ("control-plane", control_plane),
+    ("secret-store", data::secret_store),
+];
 const RECREATE: [(&str, Gate); 5] = [
     ("control-plane", control_plane),
     ("kubernetes", data::kubernetes),
@@ -108,6 +112,12 @@ pub fn answers(q: &Question<'_>) -> Vec<Answer> {
             gates.extend(GROUNDS);
             gates.extend(SWITCH);
             gates.extend(REBOOT);
+        }
+        Rung::Rescue => {
+            gates.extend(POWER);
+            gates.extend(GROUNDS);
+            gates.extend(SWITCH);
+            gates.extend(RESCUE);
         }
         Rung::Recreate => {
             gates.extend(POWER);

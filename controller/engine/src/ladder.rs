@@ -130,6 +130,7 @@ fn climb(policy: &Policy, node: &Assessment, incident: &Incident) -> Next {
             },
             StepKind::Start => Rung::Start,
             StepKind::Reboot => Rung::Reboot,
+            StepKind::Rescue => Rung::Rescue,
             StepKind::Recreate => Rung::Recreate,
             StepKind::Page => break,
         };
@@ -161,7 +162,7 @@ fn ends_here(rung: &Rung, node: &Assessment, incident: &Incident) -> Option<Next
             recreate.effect.id
         ));
     }
-    if *rung != Rung::Recreate {
+    if !matches!(rung, Rung::Rescue | Rung::Recreate) {
         return None;
     }
     if node.role == Role::Server {
@@ -187,6 +188,15 @@ fn why(diagnosis: Diagnosis, rung: &Rung, incident: &Incident) -> String {
         }
         (_, Rung::Reboot) => {
             "nobody reaches it and the provider says that it runs: one reboot may bring it back"
+        }
+        (_, Rung::Rescue) => {
+            "nobody reaches it: whether the provider's rescue image answers tells a fault of its own system, whose disk can be read, from one outside it"
+        }
+        (_, Rung::Recreate) if incident.rescue_answered() == Some(true) => {
+            "the fault is in its own system: the rescue image answered, and its own disk may be read before it is wiped"
+        }
+        (_, Rung::Recreate) if incident.rescue_answered() == Some(false) => {
+            "nobody reached the rescue image either: the fault is outside its own system"
         }
         (_, Rung::Recreate) if rebooted => "it was rebooted and nobody reaches it still",
         (_, Rung::Recreate) => "nobody reaches it, and the policy has no reboot before a recreate",

@@ -43,6 +43,8 @@ pub struct Policy {
     pub start: Mode,
     /// Mode of a reboot by the provider.
     pub reboot: Mode,
+    /// Mode of booting the provider's rescue image, where a ladder has that rung.
+    pub rescue: Mode,
     /// Mode of a recreation.
     pub recreate: Mode,
     /// An agent is gone after so long without a heartbeat.
@@ -68,6 +70,8 @@ pub struct Policy {
     /// After a reboot, the node has so long to come back. k3s-agent took over 10 minutes to get ready on a small VPS; the machine
     /// itself answers probes much sooner, and only one that nobody reaches climbs on before `rejoin_secs`.
     pub reboot_wait_secs: u64,
+    /// The provider's rescue image has so long to answer; if nobody reaches it either, the fault is outside the machine.
+    pub rescue_wait_secs: u64,
     /// A rebooted or recreated machine that answers probes has so long until Ready.
     pub rejoin_secs: u64,
     /// The provider's operations have so long to end.
@@ -129,6 +133,8 @@ pub struct Override {
     pub start: Option<Mode>,
     /// See [`Policy::reboot`].
     pub reboot: Option<Mode>,
+    /// See [`Policy::rescue`].
+    pub rescue: Option<Mode>,
     /// See [`Policy::recreate`].
     pub recreate: Option<Mode>,
     /// See [`Policy::confirm_secs`].
@@ -169,6 +175,7 @@ impl Default for Policy {
             fix: Mode::Auto,
             start: Mode::Approve,
             reboot: Mode::Approve,
+            rescue: Mode::Approve,
             recreate: Mode::Approve,
             agent_gone_secs: 30,
             lease_stale_secs: 50,
@@ -181,6 +188,7 @@ impl Default for Policy {
             fix_wait_secs: 120,
             fix_attempts: 2,
             reboot_wait_secs: 120,
+            rescue_wait_secs: 180,
             rejoin_secs: 1_200,
             operation_secs: 900,
             verify_secs: 60,
@@ -243,6 +251,7 @@ impl Policy {
             StepKind::Fix => self.fix,
             StepKind::Start => self.start,
             StepKind::Reboot => self.reboot,
+            StepKind::Rescue => self.rescue,
             StepKind::Recreate => self.recreate,
             StepKind::Page => Mode::Auto,
         }
@@ -267,6 +276,7 @@ impl Override {
             fix,
             start,
             reboot,
+            rescue,
             recreate,
             confirm_secs,
             fix_attempts,

@@ -55,12 +55,12 @@ impl Ledger {
             .count()
     }
 
-    /// Reboots and power-ons in the last 24 hours, of one node or (`None`) of all, those that provably never began left out.
+    /// Reboots, power-ons and rescues in the last 24 hours, of one node or (`None`) of all, those that provably never began left out.
     #[must_use]
     pub fn reboots_today(&self, node: Option<&NodeName>, now: Tick) -> usize {
         self.effects()
             .filter(|e| node.is_none_or(|n| &e.effect.node == n))
-            .filter(|e| matches!(e.effect.action, Action::Reboot | Action::Start) && e.counts(now))
+            .filter(|e| e.effect.action.is_switch() && e.counts(now))
             .count()
     }
 
@@ -228,6 +228,39 @@ impl Incident {
             .rev()
             .filter(|r| matches!(r.rung, Rung::Start | Rung::Reboot))
             .find(|r| matches!(r.ended, Some((_, RungResult::Recovered))))
+    }
+
+    /// The latest rescue that happened or may have happened.
+    #[must_use]
+    pub fn rescue(&self) -> Option<&EffectState> {
+        self.effects.iter().rev().find(|e| {
+            let failed = matches!(e.latest, Some((_, Outcome::Failed { .. })));
+            matches!(e.effect.action, Action::Rescue { .. }) && !e.never_began() && !failed
+        })
+    }
+
+    /// When the machine was given its own disk again after the latest rescue, if it was.
+    #[must_use]
+    pub fn left_rescue(&self) -> Option<Tick> {
+        let rescue = self.rescue()?;
+        let left = self.last_done("leave-rescue")?;
+        left.done().filter(|_| left.intended >= rescue.intended)
+    }
+
+    /// Whether the rescue image answered, where a rescue was taken to its end: then the fault is in the machine's own system. It is left
+    /// at once where it did not answer, and only later where it did.
+    #[must_use]
+    pub fn rescue_answered(&self) -> Option<bool> {
+        let rung = self.rungs.iter().rev().find(|r| r.rung == Rung::Rescue)?;
+        let (ended, result) = rung.ended?;
+        let left = self.last_done("leave-rescue").map(|e| e.intended);
+        (result == RungResult::NoHelp).then(|| left.is_none_or(|at| at >= ended))
+    }
+
+    /// What answers, or does not, is the provider's rescue image, or may be: its words count for `fade` after it was left.
+    #[must_use]
+    pub fn is_rescued(&self, now: Tick, fade: Duration) -> bool {
+        self.rescue().is_some() && self.left_rescue().is_none_or(|at| now.since(at) < fade)
     }
 
     /// The recreate that happened or may have happened; at most one.

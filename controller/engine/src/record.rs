@@ -93,6 +93,8 @@ pub enum Rung {
     Start,
     /// Reboot through the provider.
     Reboot,
+    /// Boot the provider's rescue image: whether it answers tells a fault of the machine's own system from one outside it.
+    Rescue,
     /// Recreate the machine and rejoin it.
     Recreate,
     /// Tell a person, and stop.

@@ -4,13 +4,17 @@
 //! - The password is stored and read back, and the script exists, before the machine is wiped.
 //! - The machine is wiped at most once in an incident. Only a recreate that provably never began is intended again, under a new id.
 //! - What the old machine held is released only after the recreate's success: then it provably cannot run.
+//! - A machine in the rescue image is given its own disk again, and looked at once more, before it is wiped.
 //! - Before the wipe everything can be undone, and is when the node turns out well. After it there is only forward: a slow machine is
 //!   waited for and reported, never wiped again.
+
+pub(crate) mod rescue;
 
 use crate::diagnose::channel::{Agent, Lease};
 use crate::effect::{Action, Outcome, Remembered, Yield};
 use crate::ladder::{Need, need};
 use crate::ledger::{EffectState, Incident, RungState};
+use crate::plan::rung::is_act;
 use crate::plan::work::{Work, trouble};
 use crate::policy::step::StepKind;
 use crate::record::{Diagnosis, RungResult, Waiting};
@@ -70,7 +74,10 @@ fn prepare(w: &mut Work<'_>, incident: &Incident, rung: &RungState) {
         }
         Need::Stands => {}
     }
-    let begun = incident.effects_of(rung).any(crate::plan::rung::is_act);
+    if !rescue::is_over(w, incident, rung) {
+        return;
+    }
+    let begun = incident.effects_of(rung).any(is_act);
     if !begun && !w.gates_open(incident, &rung.rung, rung.started) {
         return;
     }
@@ -264,9 +271,12 @@ fn green(w: &Work<'_>, recreate: &EffectState) -> bool {
     ran && w.node.diagnosis == Diagnosis::Healthy
 }
 
-/// Takes back what was prepared: the script with its token, passwords that were never used, and the cordon. True when nothing is left
-/// to take back.
+/// Takes back what was prepared: the rescue image, the script with its token, passwords that were never used, and the cordon. True when
+/// nothing is left to take back.
 pub(crate) fn undo(w: &mut Work<'_>, incident: &Incident) -> bool {
+    if rescue::leave(w, incident) == Step::Waits {
+        return false;
+    }
     if tidy_script(w, incident) == Step::Waits || tidy_passwords(w, incident) == Step::Waits {
         return false;
     }
@@ -316,13 +326,14 @@ fn tidy_passwords(w: &mut Work<'_>, incident: &Incident) -> Step {
     Step::Done
 }
 
-/// Stored, and named by no recreate that may have begun; discarded ones left in: the step knows that it is done.
+/// Stored, and named by no recreate that may have begun and no rescue image that may still run; discarded ones left in: the step knows that it is done.
 fn unused_passwords(incident: &Incident) -> Vec<String> {
     let stored = incident.effects.iter().filter_map(stored_password);
     let used = |key: &str| {
         incident.effects.iter().any(|e| {
-            let names = matches!(&e.effect.action, Action::Recreate { password_key, .. } if password_key == key);
-            names && !e.never_began()
+            let wiped = matches!(&e.effect.action, Action::Recreate { password_key, .. } if password_key == key);
+            let rescued = matches!(&e.effect.action, Action::Rescue { password_key } if password_key == key);
+            (wiped || (rescued && incident.left_rescue().is_none())) && !e.never_began()
         })
     };
     stored
@@ -337,6 +348,11 @@ pub(crate) fn left_behind(incident: &Incident) -> Vec<String> {
     let last = |name: &str| incident.last_done(name).and_then(EffectState::done);
     let keep = remembered(incident).is_some_and(|r| r.was_cordoned);
     let node = &incident.node;
+    if incident.rescue().is_some() && incident.left_rescue().is_none() {
+        all.push(format!(
+            "{node} runs the provider's rescue image: its own disk is booted again when it is recreated, after `iaso deny`, or at the provider's console"
+        ));
+    }
     if last("cordon").is_some_and(|at| last("uncordon").is_none_or(|u| u < at)) && !keep {
         all.push(format!(
             "{node} is cordoned by Iaso: it is uncordoned when it is well again, or with kubectl uncordon {node}"

@@ -187,6 +187,10 @@ pub fn action(action: &Action) -> String {
         Action::ApplyFix { plugin, fix } => format!("ask the agent for fix {fix} of {plugin}"),
         Action::Reboot => "reboot by the provider".into(),
         Action::Start => "power on by the provider".into(),
+        Action::Rescue { password_key } => {
+            format!("boot the provider's rescue image (password {password_key})")
+        }
+        Action::LeaveRescue => "boot the machine's own disk again".into(),
         Action::Remember => "write down labels, taints, annotations and version".into(),
         Action::Cordon => "cordon".into(),
         Action::StorePassword => {

@@ -12,10 +12,14 @@ use crate::time::Tick;
 use serde::Deserialize;
 
 /// The version that is written.
-pub const RECORD_VERSION: u32 = 1;
+pub const RECORD_VERSION: u32 = 2;
 
-/// Entries of version 1, one of every kind, as they were written then. Never changed.
-const CORPUS: &str = include_str!("../corpus/v1.jsonl");
+/// Entries of each version, as they were written then: of 1 one of every kind, of a later one what came with it. Never changed.
+const CORPUS: [&str; 2] = [
+    include_str!("../corpus/v1.jsonl"),
+    // The rescue image.
+    include_str!("../corpus/v2.jsonl"),
+];
 
 /// An entry of the corpus.
 #[derive(Deserialize)]
@@ -28,7 +32,7 @@ struct Kept {
 
 /// Every entry of the corpus, as this program reads it.
 fn corpus() -> impl Iterator<Item = Result<Entry, ReadError>> {
-    CORPUS.lines().map(|line| {
+    CORPUS.iter().flat_map(|text| text.lines()).map(|line| {
         let kept: Kept = serde_json::from_str(line).map_err(|source| ReadError::Unreadable {
             version: RECORD_VERSION,
             source,
@@ -113,8 +117,8 @@ mod tests {
         for entry in corpus() {
             ledger.fold(&entry.unwrap()).unwrap();
         }
-        assert_eq!(ledger.sequence, CORPUS.lines().count() as u64);
-        assert_eq!(ledger.incidents.len(), 2);
+        assert_eq!(ledger.sequence, corpus().count() as u64);
+        assert_eq!(ledger.incidents.len(), 3);
         assert_eq!(ledger, sample_ledger());
     }
 
@@ -122,7 +126,7 @@ mod tests {
     fn a_newer_entry_is_refused_in_words_and_not_guessed_at() {
         let error = read(RECORD_VERSION + 1, "{}").unwrap_err().to_string();
         assert!(
-            error.contains("version 2") && error.contains("newer program"),
+            error.contains("version 3") && error.contains("newer program"),
             "{error}"
         );
         assert!(matches!(read(0, "{}"), Err(ReadError::Impossible)));

@@ -34,6 +34,7 @@ impl fmt::Display for Rung {
             Self::Fix(name) => write!(f, "fix {name}"),
             Self::Start => f.write_str("start"),
             Self::Reboot => f.write_str("reboot"),
+            Self::Rescue => f.write_str("rescue"),
             Self::Recreate => f.write_str("recreate"),
             Self::Page => f.write_str("page"),
         }

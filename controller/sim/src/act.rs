@@ -328,6 +328,11 @@ impl Sim<'_> {
                     not_started("unavailable")
                 }
             }
+            // The modelled provider has none: the next rung may do.
+            Action::Rescue { .. } => Outcome::Failed {
+                detail: "this provider has no rescue image".into(),
+            },
+            Action::LeaveRescue => done(Yield::Nothing),
             Action::PrepareScript => match self.helpers_answer() {
                 Some(class) => not_started(class),
                 None => done(Yield::Script {
@@ -418,6 +423,8 @@ impl Sim<'_> {
             | Action::ApplyFix { .. }
             | Action::Reboot
             | Action::Start
+            | Action::Rescue { .. }
+            | Action::LeaveRescue
             | Action::StorePassword
             | Action::PrepareScript
             | Action::Recreate { .. }

@@ -27,6 +27,8 @@ pub(crate) fn kind(action: &Action) -> Option<Kind> {
         Action::Start => Some(Kind::Start),
         Action::Recreate { .. } => Some(Kind::Recreate),
         Action::ApplyFix { .. }
+        | Action::Rescue { .. }
+        | Action::LeaveRescue
         | Action::Remember
         | Action::Cordon
         | Action::StorePassword

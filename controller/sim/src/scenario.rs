@@ -486,6 +486,7 @@ pub(crate) fn mode(policy: &Policy, rung: &Rung) -> Mode {
         Rung::Fix(_) => policy.fix,
         Rung::Start => policy.start,
         Rung::Reboot => policy.reboot,
+        Rung::Rescue => policy.rescue,
         Rung::Recreate => policy.recreate,
         Rung::Page => Mode::Auto,
     }

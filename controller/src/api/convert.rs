@@ -226,7 +226,7 @@ impl Held {
             denied
                 .filter_map(|(_, rung, _)| match rung {
                     Rung::Fix(fix) => Some(fix.clone()),
-                    Rung::Start | Rung::Reboot | Rung::Recreate | Rung::Page => None,
+                    Rung::Start | Rung::Reboot | Rung::Rescue | Rung::Recreate | Rung::Page => None,
                 })
                 .collect()
         });

@@ -22,6 +22,8 @@ enum Kind {
     Recreate,
     Reboot,
     Start,
+    Rescue,
+    LeaveRescue,
     Other,
     Unclear,
 }
@@ -30,7 +32,13 @@ fn kind(name: &str) -> Kind {
     let name = name.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
     // "restart" holds "start", and "reinstall" holds "install": the longer word is asked for first.
-    if has(&["recreat", "reinstall", "rebuild", "reimage"]) {
+    if has(&["recovery", "rescue"]) {
+        if has(&["stop", "disable", "end", "exit", "leave"]) {
+            Kind::LeaveRescue
+        } else {
+            Kind::Rescue
+        }
+    } else if has(&["recreat", "reinstall", "rebuild", "reimage"]) {
         Kind::Recreate
     } else if has(&["restart", "reboot", "power_cycle", "power-cycle", "reset"]) {
         Kind::Reboot
@@ -40,7 +48,6 @@ fn kind(name: &str) -> Kind {
         "nameserver",
         "snapshot",
         "backup",
-        "recovery",
         "firewall",
         "key",
         "stop",
@@ -58,6 +65,8 @@ fn wanted(action: &Action) -> Kind {
         Action::Recreate { .. } => Kind::Recreate,
         Action::Reboot => Kind::Reboot,
         Action::Start => Kind::Start,
+        Action::Rescue { .. } => Kind::Rescue,
+        Action::LeaveRescue => Kind::LeaveRescue,
         Action::ApplyFix { .. }
         | Action::Remember
         | Action::Cordon
@@ -186,5 +195,21 @@ mod tests {
             judge(&[operation(1, "set_hostname")], Kind::Recreate, &none),
             Verdict::Absent
         ));
+    }
+
+    #[test]
+    fn the_way_into_the_rescue_image_is_not_the_way_out() {
+        let none = std::collections::BTreeSet::new();
+        let both = [
+            operation(1, "start_recovery"),
+            operation(2, "stop_recovery"),
+        ];
+        for (wanted, expect) in [(Kind::Rescue, "1"), (Kind::LeaveRescue, "2")] {
+            let Verdict::Found(found) = judge(&both, wanted, &none) else {
+                panic!("not found")
+            };
+            assert_eq!(found.id.as_str(), expect);
+        }
+        assert!(matches!(judge(&both, Kind::Start, &none), Verdict::Absent));
     }
 }

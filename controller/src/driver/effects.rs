@@ -104,7 +104,11 @@ impl Pursuit {
             Action::ApplyFix { plugin, fix } => {
                 machine_effects::apply_fix(&self, plugin, fix, false).await;
             }
-            Action::Reboot | Action::Start | Action::Recreate { .. } => {
+            Action::Reboot
+            | Action::Start
+            | Action::Rescue { .. }
+            | Action::LeaveRescue
+            | Action::Recreate { .. } => {
                 machine_effects::order(&self).await;
             }
             Action::Remember
@@ -142,7 +146,11 @@ impl Pursuit {
             ) => None,
         };
         match &self.effect.action {
-            Action::Reboot | Action::Start | Action::Recreate { .. } => {
+            Action::Reboot
+            | Action::Start
+            | Action::Rescue { .. }
+            | Action::LeaveRescue
+            | Action::Recreate { .. } => {
                 if let Some(operation) = operation {
                     return machine_effects::follow(&self, operation).await;
                 }

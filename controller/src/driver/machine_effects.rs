@@ -10,8 +10,8 @@ use iaso_engine::fact::OperationRef;
 use iaso_engine::id::OperationId as EngineOperationId;
 use iaso_providers::secrets::{SecretKey, Version};
 use iaso_providers::{
-    Operation, OperationId, OperationState, ProviderError, RebootProof, RecreateSpec, ScriptId,
-    reboot_proof,
+    MachineState, Operation, OperationId, OperationState, ProviderError, RebootProof, RecreateSpec,
+    ScriptId, Secret, reboot_proof,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
@@ -106,6 +106,24 @@ pub(super) async fn order(pursuit: &Pursuit) {
                 .await
                 .map(|recreation| recreation.operation)
         }
+        Action::Rescue { password_key } => match password(pursuit, password_key).await {
+            Ok(password) => owned.provider.recovery_start(&owned.id, &password).await,
+            Err((class, detail)) => return pursuit.not_started(class, detail).await,
+        },
+        Action::LeaveRescue => match owned.provider.get(&owned.id).await {
+            Ok(machine) => match machine.state {
+                MachineState::Recovery => owned.provider.recovery_stop(&owned.id).await,
+                MachineState::Running | MachineState::Stopped | MachineState::Error => {
+                    let detail = "it does not run the rescue image: nothing to leave";
+                    return pursuit.done(detail, Yield::Nothing).await;
+                }
+                state => {
+                    let detail = format!("the machine is {}: asked again", state.as_str());
+                    return pursuit.not_started("busy", detail).await;
+                }
+            },
+            Err(error) => Err(error),
+        },
         Action::Reboot
         | Action::ApplyFix { .. }
         | Action::Remember
@@ -126,8 +144,16 @@ pub(super) async fn order(pursuit: &Pursuit) {
             pursuit.in_doubt(chain(&error)).await;
             doubt::resolve(pursuit).await;
         }
+        // Asking again would say the same, and the next rung may do.
+        Err(error @ ProviderError::Unsupported { .. }) if is_rescue(pursuit) => {
+            pursuit.failed(chain(&error)).await;
+        }
         Err(error) => pursuit.not_started(&class(&error), chain(&error)).await,
     }
+}
+
+fn is_rescue(pursuit: &Pursuit) -> bool {
+    matches!(pursuit.effect.action, Action::Rescue { .. })
 }
 
 /// Journals that the provider took the order, and follows it.
@@ -154,24 +180,24 @@ async fn recreate_spec(
         .rejoin
         .as_ref()
         .ok_or_else(|| ("unavailable", "there is no [rejoin]: add it".to_owned()))?;
-    let (key, version) = split_key(password_key).ok_or_else(|| {
-        (
-            "unavailable",
-            format!("{password_key:?} is no key of a password"),
-        )
-    })?;
-    let password = pursuit
-        .hands
-        .secrets
-        .read_back(&key, &version)
-        .await
-        .map_err(|error| ("unavailable", chain(&error)))?;
+    let password = password(pursuit, password_key).await?;
     let script = ScriptId::new(script).map_err(|error| ("unavailable", error.to_string()))?;
     Ok(RecreateSpec {
         template_id: rejoin.template_id(),
         password,
         script_id: Some(script),
     })
+}
+
+/// A pending password, read back.
+async fn password(pursuit: &Pursuit, key: &str) -> Result<Secret, (&'static str, String)> {
+    let (key, version) = split_key(key).ok_or_else(|| {
+        let detail = format!("{key:?} is no key of a password");
+        ("unavailable", detail)
+    })?;
+    let secrets = &pursuit.hands.secrets;
+    let read = secrets.read_back(&key, &version).await;
+    read.map_err(|error| ("unavailable", chain(&error)))
 }
 
 /// A password's key in the journal: `<key>/<version>`.

@@ -61,6 +61,8 @@ pub(super) async fn cluster(pursuit: &Pursuit) {
         }),
         other @ (Action::ApplyFix { .. }
         | Action::Reboot
+        | Action::Rescue { .. }
+        | Action::LeaveRescue
         | Action::Start
         | Action::Recreate { .. }
         | Action::StorePassword

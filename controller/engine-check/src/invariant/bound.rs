@@ -50,7 +50,12 @@ pub(super) fn recreated_long_ago(s: &Situation<'_>, history: &History, effect: &
 }
 
 pub(super) fn reboots_a_day(s: &Situation<'_>, history: &History, effect: &Effect) -> Broken {
-    let switches = |a: &&Act| matches!(a.action, Action::Reboot | Action::Start);
+    let switches = |a: &&Act| {
+        matches!(
+            a.action,
+            Action::Reboot | Action::Start | Action::Rescue { .. }
+        )
+    };
     let today = || {
         history
             .all()

@@ -42,6 +42,7 @@ pub(super) fn live(_: &Situation<'_>, history: &History, effect: &Effect) -> Bro
         effect.action,
         Action::Page { .. }
             | Action::Uncordon
+            | Action::LeaveRescue
             | Action::Cleanup { .. }
             | Action::DiscardPassword { .. }
     );
@@ -79,8 +80,10 @@ pub(super) fn rung_of(action: &Action) -> Option<Rung> {
         Action::ApplyFix { plugin, fix } => Some(Rung::Fix(format!("{plugin}/{fix}"))),
         Action::Reboot => Some(Rung::Reboot),
         Action::Start => Some(Rung::Start),
+        Action::Rescue { .. } => Some(Rung::Rescue),
         Action::Recreate { .. } => Some(Rung::Recreate),
-        Action::Remember
+        Action::LeaveRescue
+        | Action::Remember
         | Action::Cordon
         | Action::StorePassword
         | Action::PrepareScript
@@ -99,6 +102,19 @@ pub(super) fn of_its_rung(_: &Situation<'_>, history: &History, effect: &Effect)
     let rung = rung_of(&effect.action)?;
     let begun = history.case(&effect.incident)?.takes(&rung).is_some();
     (!begun).then(|| ("effect-of-its-rung", format!("rung {rung} was not begun")))
+}
+
+/// Both need a root password.
+pub(super) fn of_recreate_or_rescue(
+    s: &Situation<'_>,
+    history: &History,
+    effect: &Effect,
+) -> Broken {
+    let case = history.case(&effect.incident)?;
+    if case.takes(&Rung::Rescue).is_some() {
+        return None;
+    }
+    of_recreate(s, history, effect)
 }
 
 pub(super) fn of_recreate(_: &Situation<'_>, history: &History, effect: &Effect) -> Broken {

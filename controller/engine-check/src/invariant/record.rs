@@ -64,6 +64,10 @@ fn closed(s: &Situation<'_>, history: &History, incident: &IncidentId) -> Broken
     if let Some(act) = acts.find(|a| a.is_power() && a.end == End::Open) {
         return Some(("closed-when-settled", format!("{} has not ended", act.id)));
     }
+    if let Some(act) = history.rescue(incident) {
+        let why = format!("{} booted the rescue image, and it was not left", act.id);
+        return Some(("never-left-in-rescue", why));
+    }
     still_cordoned(history, incident).then(|| {
         (
             "never-left-cordoned",

@@ -23,7 +23,8 @@ fn done<'a>(history: &'a History, effect: &'a Effect) -> impl DoubleEndedIterato
 
 /// The key is the store's own: it is compared with what the storing yielded, not with the effect's id.
 pub(super) fn password_stored(_: &Situation<'_>, history: &History, effect: &Effect) -> Broken {
-    let Action::Recreate { password_key, .. } = &effect.action else {
+    let (Action::Recreate { password_key, .. } | Action::Rescue { password_key }) = &effect.action
+    else {
         return None;
     };
     let stored = done(history, effect)
@@ -32,6 +33,25 @@ pub(super) fn password_stored(_: &Situation<'_>, history: &History, effect: &Eff
         (
             "password-stored-first",
             format!("no stored password has the key {password_key}"),
+        )
+    })
+}
+
+/// A machine in the rescue image may hold what a person is saving, and what it answers says nothing of its own system.
+pub(super) fn own_disk(_: &Situation<'_>, history: &History, effect: &Effect) -> Broken {
+    let rescue = history.rescue(&effect.incident)?;
+    Some((
+        "own-disk-first",
+        format!("{} booted the rescue image, and it was not left", rescue.id),
+    ))
+}
+
+/// A rescue image that a person booted stays.
+pub(super) fn own_rescue(_: &Situation<'_>, history: &History, effect: &Effect) -> Broken {
+    history.rescue(&effect.incident).is_none().then(|| {
+        (
+            "leave-only-our-own-rescue",
+            "this incident runs no rescue image".into(),
         )
     })
 }
@@ -200,7 +220,9 @@ pub(super) fn never_used(_: &Situation<'_>, history: &History, effect: &Effect) 
             matches!(&a.action, Action::Recreate { password_key: k, .. } if k == password_key);
         let promoted =
             matches!(&a.action, Action::PromotePassword { password_key: k } if k == password_key);
-        promoted || (given && a.end != End::NeverBegan)
+        let rescues = matches!(&a.action, Action::Rescue { password_key: k } if k == password_key)
+            && history.rescue(&a.incident).is_some_and(|on| on.id == a.id);
+        promoted || rescues || (given && a.end != End::NeverBegan)
     })?;
     Some((
         "used-password-kept",

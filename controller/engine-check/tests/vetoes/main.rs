@@ -14,4 +14,5 @@ mod before;
 mod disruption;
 mod power;
 mod records;
+mod rescue;
 mod saga;

@@ -15,7 +15,7 @@ use std::time::Duration;
 impl Work<'_> {
     pub(crate) fn step_rung(&mut self, incident: &Incident, rung: &RungState) {
         if incident.decision(&rung.rung) == Some(false)
-            && incident.effects_of(rung).all(|e| !is_act(e))
+            && !incident.effects_of(rung).any(has_disrupted)
         {
             return self.step_denied(incident, rung);
         }
@@ -23,6 +23,7 @@ impl Work<'_> {
             Rung::Fix(name) => self.step_fix(incident, rung, name),
             Rung::Start => self.step_power(incident, rung, &Action::Start),
             Rung::Reboot => self.step_power(incident, rung, &Action::Reboot),
+            Rung::Rescue => saga::rescue::step(self, incident, rung),
             Rung::Recreate => saga::step(self, incident, rung),
             Rung::Page => self.end(incident, rung, RungResult::NoHelp, "a person was told"),
         }
@@ -277,7 +278,7 @@ impl Work<'_> {
 
 impl Work<'_> {
     /// Why a rung has helped, by the policy's condition; `None`: not yet. Only what was seen after it was done counts.
-    fn helped(&self, verify: Verify, done: Tick) -> Option<&'static str> {
+    pub(crate) fn helped(&self, verify: Verify, done: Tick) -> Option<&'static str> {
         let facts = self.s.world.nodes.get(self.name);
         let renewed = facts
             .and_then(|f| f.kube.as_ref())
@@ -313,6 +314,11 @@ fn proof(effect: &EffectState) -> &'static str {
         )) => "the provider says rebooted, but uptime did not fall",
         _ => "the provider says that it is done",
     }
+}
+
+/// It interrupted the node, or may have: too late for a no.
+fn has_disrupted(effect: &EffectState) -> bool {
+    effect.effect.action.is_disruptive() && !effect.never_began()
 }
 
 /// An effect of the rung itself, not a page beside it.

@@ -176,7 +176,7 @@ impl Work<'_> {
     }
 
     /// Tells whoever can open a closed gate.
-    pub(super) fn ask(&mut self, incident: &Incident, rung: &Rung, closed: &[Waiting]) {
+    pub(crate) fn ask(&mut self, incident: &Incident, rung: &Rung, closed: &[Waiting]) {
         for why in closed.iter().filter(|w| needs_person(w)) {
             let said = format!(
                 "{rung} of {} is held: {why}{}",
@@ -204,6 +204,15 @@ fn needs_person(why: &Waiting) -> bool {
     )
 }
 
+/// The key of the password of a rescue image that answers now.
+fn rescue_key(incident: &Incident) -> Option<&str> {
+    let on = incident.rescue_answered() == Some(true) && incident.left_rescue().is_none();
+    match &incident.rescue().filter(|_| on)?.effect.action {
+        Action::Rescue { password_key } => Some(password_key),
+        _ => None,
+    }
+}
+
 /// What a person can do about a closed gate.
 fn decide(why: &Waiting, incident: &Incident) -> String {
     if matches!(why, Waiting::Budget { .. }) {
@@ -217,5 +226,11 @@ fn decide(why: &Waiting, incident: &Incident) -> String {
         return ". Take iaso.dev/opt-out off the node, and it goes on by itself".into();
     }
     let id = &incident.id;
-    format!(". Decide with `iaso approve {id}` or `iaso deny {id}`")
+    let saved = match (why, rescue_key(incident)) {
+        (Waiting::LocalData { .. }, Some(key)) => format!(
+            ". It runs the provider's rescue image, and that answers: log in as root with the password under key {key} of the secret store, and save what is needed from the old disk (with Hostinger under /mnt)"
+        ),
+        _ => String::new(),
+    };
+    format!("{saved}. Decide with `iaso approve {id}` or `iaso deny {id}`")
 }

@@ -99,6 +99,7 @@ impl Policy {
         within("fix_wait_secs", self.fix_wait_secs, 1, DAY)?;
         within("fix_attempts", u64::from(self.fix_attempts), 0, 20)?;
         within("reboot_wait_secs", self.reboot_wait_secs, 1, DAY)?;
+        within("rescue_wait_secs", self.rescue_wait_secs, 1, DAY)?;
         within("rejoin_secs", self.rejoin_secs, 1, DAY)?;
         within("operation_secs", self.operation_secs, 1, DAY)?;
         within("verify_secs", self.verify_secs, 0, DAY)?;
@@ -346,6 +347,7 @@ fn terms(key: &str, step: &Step) -> Checked {
         StepKind::Fix
         | StepKind::Start
         | StepKind::Reboot
+        | StepKind::Rescue
         | StepKind::Recreate
         | StepKind::Page => Ok(()),
     }

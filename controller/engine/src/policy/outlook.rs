@@ -79,6 +79,8 @@ pub fn not_for(node: &NodeSpec, kind: StepKind) -> Option<&'static str> {
         Some("this node has no provider")
     } else if kind == StepKind::Recreate && node.role == Role::Server {
         Some("a server node is never recreated")
+    } else if kind == StepKind::Rescue && node.role == Role::Server {
+        Some("a server node never goes past a reboot")
     } else {
         None
     }

@@ -18,6 +18,8 @@ pub enum StepKind {
     Start,
     /// Reboot by the provider.
     Reboot,
+    /// The provider's rescue image, to tell a fault of the machine's own system from one outside it.
+    Rescue,
     /// Recreate the machine and rejoin it.
     Recreate,
     /// Tell a person, and stop.
@@ -32,6 +34,7 @@ impl StepKind {
             Rung::Fix(_) => Self::Fix,
             Rung::Start => Self::Start,
             Rung::Reboot => Self::Reboot,
+            Rung::Rescue => Self::Rescue,
             Rung::Recreate => Self::Recreate,
             Rung::Page => Self::Page,
         }
@@ -40,7 +43,10 @@ impl StepKind {
     /// It needs a provider.
     #[must_use]
     pub fn is_power(self) -> bool {
-        matches!(self, Self::Start | Self::Reboot | Self::Recreate)
+        matches!(
+            self,
+            Self::Start | Self::Reboot | Self::Rescue | Self::Recreate
+        )
     }
 }
 
@@ -50,6 +56,7 @@ impl fmt::Display for StepKind {
             Self::Fix => "fix",
             Self::Start => "start",
             Self::Reboot => "reboot",
+            Self::Rescue => "rescue",
             Self::Recreate => "recreate",
             Self::Page => "page",
         })
@@ -143,13 +150,13 @@ pub struct Terms {
 /// The rungs that a policy may put into the ladder of a diagnosis. An empty list: no rung mends that, a person is told.
 #[must_use]
 pub fn allowed(diagnosis: Diagnosis) -> &'static [StepKind] {
-    use StepKind::{Fix, Page, Reboot, Recreate, Start};
+    use StepKind::{Fix, Page, Reboot, Recreate, Rescue, Start};
     match diagnosis {
         Diagnosis::CheckFailing | Diagnosis::NotReady => &[Fix, Page],
         // The machine's kernel answers: rebooted where the policy says so, never wiped.
         Diagnosis::K3sAgentDown => &[Fix, Reboot, Page],
         Diagnosis::Hung => &[Reboot, Page],
-        Diagnosis::Isolated => &[Reboot, Recreate, Page],
+        Diagnosis::Isolated => &[Reboot, Rescue, Recreate, Page],
         Diagnosis::PoweredOff => &[Start, Reboot, Recreate, Page],
         Diagnosis::Healthy
         | Diagnosis::Unknown
@@ -165,7 +172,8 @@ pub fn allowed(diagnosis: Diagnosis) -> &'static [StepKind] {
     }
 }
 
-/// The ladder of a diagnosis where the policy has none of its own.
+/// The ladder of a diagnosis where the policy has none of its own. Nobody's machine is booted into a rescue image unless its owner's
+/// policy says so: that rung is worth its minutes only where the disk holds something.
 #[must_use]
 pub fn usual(diagnosis: Diagnosis) -> &'static [StepKind] {
     use StepKind::{Fix, Reboot, Recreate, Start};
@@ -231,6 +239,7 @@ impl Policy {
             StepKind::Start | StepKind::Reboot => {
                 (1, self.reboot_cooldown_secs, self.reboot_wait_secs)
             }
+            StepKind::Rescue => (1, self.reboot_cooldown_secs, self.rescue_wait_secs),
             StepKind::Recreate => (1, self.recreate_cooldown_secs, self.rejoin_secs),
             StepKind::Page => (1, 0, 0),
         };

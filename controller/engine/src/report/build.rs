@@ -255,7 +255,9 @@ impl Teller {
                         .any(|e| !matches!(e.effect.action, Action::Page { .. }));
                     match (&rung.rung, begun) {
                         (_, false) | (Rung::Page, true) => Phase::Decide,
-                        (Rung::Fix(_) | Rung::Start | Rung::Reboot, true) => Phase::Reboot,
+                        (Rung::Fix(_) | Rung::Start | Rung::Reboot | Rung::Rescue, true) => {
+                            Phase::Reboot
+                        }
                         (Rung::Recreate, true) => match self.incident.last_done("recreate") {
                             Some(_) => Phase::Rejoin,
                             None => Phase::Recreate,
@@ -435,6 +437,10 @@ fn changed(incident: &Incident) -> Vec<String> {
             }
             Action::Reboot => all.push("the machine was rebooted by the provider".into()),
             Action::Start => all.push("the machine was powered on".into()),
+            Action::Rescue { .. } => {
+                all.push("the machine was booted into the provider's rescue image".into());
+            }
+            Action::LeaveRescue => all.push("the machine's own disk was booted again".into()),
             Action::Recreate { .. } => all.push("the machine was wiped and installed anew".into()),
             Action::Restore { remembered } => {
                 all.push(format!("put back: {}", belongings(remembered)));
@@ -465,7 +471,11 @@ fn follow_ups(incident: &Incident, local_data: &[String]) -> Vec<String> {
         all.push("the previous machine's disk and snapshots are gone: restore from backup what was only there".into());
         all.push("SSH host keys are new, and so may be keys that were added by hand".into());
         for volume in local_data {
-            all.push(format!("local data lost with it: {volume}"));
+            let lost = match incident.rescue_answered() {
+                Some(true) => "local data lost with it, unless it was saved from the rescue image",
+                Some(false) | None => "local data lost with it",
+            };
+            all.push(format!("{lost}: {volume}"));
         }
         if !is_done("promote-password")
             && let Action::Recreate { password_key, .. } = &recreate.effect.action
@@ -478,8 +488,22 @@ fn follow_ups(incident: &Incident, local_data: &[String]) -> Vec<String> {
                     .into(),
             );
         }
-    } else if is_done("store-password") && !is_done("discard-password") {
+    } else if is_done("store-password")
+        && !is_done("discard-password")
+        && incident.rescue().is_none()
+    {
         all.push("a pending root password was drawn and never used: it may be deleted from the secret store".into());
+    }
+    match incident.rescue_answered() {
+        Some(true) => all.push("the rescue image answered, so the fault was in the machine's own system (its network settings, firewall or disk): find what changed there before it went dark, or it will come back".into()),
+        Some(false) => all.push("not even the rescue image was reached, so the fault was outside the machine: ask the provider about its host and network".into()),
+        None => {}
+    }
+    if incident.rescue().is_some() && incident.left_rescue().is_none() {
+        all.push(format!(
+            "{} still runs the rescue image: boot its own disk at the provider's console",
+            incident.node
+        ));
     }
     if is_done("prepare-script") && !is_done("cleanup") {
         all.push("the post-install script and its join token may still exist: delete them at the provider and in kube-system".into());

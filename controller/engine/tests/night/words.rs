@@ -45,3 +45,10 @@ pub fn critical(code: &str, remedies: &[&str]) -> Finding {
         attributes: Vec::new(),
     }
 }
+
+pub fn done() -> Outcome {
+    Outcome::Done {
+        detail: "ok".into(),
+        yielded: iaso_engine::effect::Yield::Nothing,
+    }
+}

@@ -215,6 +215,8 @@ fn assumed(effect: &Effect) -> Outcome {
         },
         Action::Reboot => Yield::Reboot { proven: None },
         Action::Start
+        | Action::Rescue { .. }
+        | Action::LeaveRescue
         | Action::Cordon
         | Action::Recreate { .. }
         | Action::Release
