@@ -20,6 +20,12 @@ use std::time::Duration;
 const FIX_LOOK: Duration = Duration::from_secs(2);
 /// How long a meter may take to show a reboot.
 const PROOF_MAX: Duration = Duration::from_mins(1);
+/// In these a machine is on its own disk, or on none.
+const AT_REST: [MachineState; 3] = [
+    MachineState::Running,
+    MachineState::Stopped,
+    MachineState::Error,
+];
 /// How far before a reboot the meters are read.
 const PROOF_BEFORE: SignedDuration = SignedDuration::from_mins(30);
 
@@ -111,17 +117,17 @@ pub(super) async fn order(pursuit: &Pursuit) {
             Err((class, detail)) => return pursuit.not_started(class, detail).await,
         },
         Action::LeaveRescue => match owned.provider.get(&owned.id).await {
-            Ok(machine) => match machine.state {
-                MachineState::Recovery => owned.provider.recovery_stop(&owned.id).await,
-                MachineState::Running | MachineState::Stopped | MachineState::Error => {
-                    let detail = "it does not run the rescue image: nothing to leave";
-                    return pursuit.done(detail, Yield::Nothing).await;
-                }
-                state => {
-                    let detail = format!("the machine is {}: asked again", state.as_str());
-                    return pursuit.not_started("busy", detail).await;
-                }
-            },
+            Ok(machine) if machine.state == MachineState::Recovery => {
+                owned.provider.recovery_stop(&owned.id).await
+            }
+            Ok(machine) if AT_REST.contains(&machine.state) => {
+                let detail = "it does not run the rescue image: nothing to leave";
+                return pursuit.done(detail, Yield::Nothing).await;
+            }
+            Ok(machine) => {
+                let detail = format!("the machine is {}: asked again", machine.state.as_str());
+                return pursuit.not_started("busy", detail).await;
+            }
             Err(error) => Err(error),
         },
         Action::Reboot

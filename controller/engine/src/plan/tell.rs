@@ -207,10 +207,10 @@ fn needs_person(why: &Waiting) -> bool {
 /// The key of the password of a rescue image that answers now.
 fn rescue_key(incident: &Incident) -> Option<&str> {
     let on = incident.rescue_answered() == Some(true) && incident.left_rescue().is_none();
-    match &incident.rescue().filter(|_| on)?.effect.action {
-        Action::Rescue { password_key } => Some(password_key),
-        _ => None,
-    }
+    let Action::Rescue { password_key } = &incident.rescue().filter(|_| on)?.effect.action else {
+        return None;
+    };
+    Some(password_key)
 }
 
 /// What a person can do about a closed gate.
