@@ -20,7 +20,7 @@ const DEBIAN: [&str; 5] = [
 ];
 
 /// The plugins that ship.
-pub(crate) const PLUGINS: [&str; 7] = [
+pub(crate) const PLUGINS: [&str; 11] = [
     "k3s-agent",
     "network-probe",
     "coredns",
@@ -28,6 +28,10 @@ pub(crate) const PLUGINS: [&str; 7] = [
     "disk",
     "conntrack",
     "clock-skew",
+    "k3s-certs",
+    "token-expiry",
+    "dns-loop",
+    "egress",
 ];
 
 /// Builds every shipped plugin and answers the directory that has the components.
