@@ -99,7 +99,10 @@ impl Agent {
             Orders::open(&at("orders.json"))?,
         );
         let peers = Peers::default();
-        let plugins = Plugins::new(HostCapabilities::new(&config, Arc::clone(&peers)))?;
+        let plugins = Plugins::new(
+            HostCapabilities::new(&config, Arc::clone(&peers)),
+            &config.runner,
+        )?;
         let absence = crate::alone::read(&config.state_dir)?;
         let wall = Tick(u64::try_from(unix_ms()).unwrap_or(0));
         let began = wall.max(absence.latest());

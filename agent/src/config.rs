@@ -85,6 +85,8 @@ pub struct Config {
     pub plugins: Vec<PluginConfig>,
     /// How the session is kept.
     pub session: SessionConfig,
+    /// Where plugins run.
+    pub runner: RunnerConfig,
 }
 
 /// `[session]`
@@ -95,6 +97,42 @@ pub struct SessionConfig {
     pub reconnect_max_ms: u64,
     /// Longest wait for a connection and for the first answer, in milliseconds.
     pub connect_timeout_ms: u64,
+}
+
+/// `[runner]`
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunnerConfig {
+    /// Where plugins run.
+    pub mode: RunnerMode,
+    /// The runner's user when the agent is root; of nobody else.
+    pub uid: u32,
+    /// The runner's group when the agent is root.
+    pub gid: u32,
+    /// Memory that the runner may write to, in MiB.
+    pub memory_mib: u64,
+}
+
+/// Where plugins run.
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunnerMode {
+    /// In a process of their own, locked in.
+    Process,
+    /// In the agent's own process: for tests, and where nothing else works.
+    InProcess,
+}
+
+impl Default for RunnerConfig {
+    fn default() -> Self {
+        Self {
+            mode: RunnerMode::Process,
+            // Between the numbers for people and those that systemd gives away.
+            uid: 61_000,
+            gid: 61_000,
+            memory_mib: 256,
+        }
+    }
 }
 
 impl Default for SessionConfig {
@@ -187,6 +225,7 @@ struct File {
     scripts: BTreeMap<String, PathBuf>,
     plugins: Vec<PluginConfig>,
     session: SessionConfig,
+    runner: RunnerConfig,
 }
 
 impl Config {
@@ -237,6 +276,7 @@ impl Config {
             scripts: file.scripts,
             plugins: file.plugins,
             session: file.session,
+            runner: file.runner,
         })
     }
 

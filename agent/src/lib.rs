@@ -5,7 +5,7 @@
 //! - A fix runs at most once for each order, over restarts of the agent too; its outcome is kept until the controller has it.
 //! - The agent speaks only for its own node, and never reboots or recreates it.
 //!
-//! Left out: identities and encryption (later; listeners are loopback until then), and the process boundary round the plugins.
+//! Left out: identities and encryption (later; listeners are loopback until then). The process round the plugins is `iaso-runner`.
 
 pub mod agent;
 mod alone;
@@ -22,6 +22,7 @@ pub mod outbox;
 pub mod plugins;
 pub mod probe;
 pub mod reports;
+pub mod runnable;
 pub mod schedule;
 pub mod service;
 pub mod session;

@@ -22,6 +22,9 @@ struct Cli {
 enum Command {
     /// Run as a service, or look once at this machine
     Run(Run),
+    /// Run plugins for the agent that starts this
+    #[command(hide = true)]
+    Runner,
     /// Read a configuration and say what is wrong with it
     CheckConfig {
         /// The configuration
@@ -64,9 +67,12 @@ struct Run {
     insecure: bool,
 }
 
-#[tokio::main(worker_threads = 2)]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
+    if matches!(cli.command, Command::Runner) {
+        // Before any thread: it locks itself in.
+        return iaso_runner::child::main();
+    }
     let quiet = matches!(&cli.command, Command::Run(run) if run.once);
     let level = EnvFilter::try_from_env("IASO_LOG")
         .unwrap_or_else(|_| EnvFilter::new(if quiet { "error" } else { "info" }));
@@ -76,7 +82,14 @@ async fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
-    match execute(cli.command).await {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let ended = runtime
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(execute(cli.command)));
+    match ended {
         Ok(code) => code,
         Err(error) => {
             eprintln!("iaso-agent: {error:#}");
@@ -87,6 +100,7 @@ async fn main() -> ExitCode {
 
 async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Runner => Ok(ExitCode::from(2)), // `main` has sent it another way, before there was a runtime.
         Command::CheckConfig { config, insecure } => {
             let checked = Config::load(
                 Some(&config),

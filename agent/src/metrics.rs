@@ -24,6 +24,62 @@ pub struct Metrics {
     outbox: Gauge,
     dropped: Gauge,
     abandoned: Gauge,
+    runner: RunnerMetrics,
+}
+
+/// The process that plugins run in.
+struct RunnerMetrics {
+    up: Gauge,
+    ends: Gauge,
+    runs_lost: Gauge,
+    layers: Family<Labels, Gauge>,
+}
+
+impl RunnerMetrics {
+    fn registered(registry: &mut Registry) -> Self {
+        let (up, ends, runs_lost) = (Gauge::default(), Gauge::default(), Gauge::default());
+        let layers = Family::<Labels, Gauge>::default();
+        registry.register(
+            "runner_up",
+            "1 while the process that plugins run in takes runs",
+            up.clone(),
+        );
+        registry.register(
+            "runner_ends",
+            "Times that the process that plugins run in ended since the agent's start",
+            ends.clone(),
+        );
+        registry.register(
+            "runner_runs_lost",
+            "Runs that were lost with it since the agent's start",
+            runs_lost.clone(),
+        );
+        registry.register(
+            "runner_layer",
+            "1 for each layer of the lock round plugins that holds as a whole, else 0",
+            layers.clone(),
+        );
+        Self {
+            up,
+            ends,
+            runs_lost,
+            layers,
+        }
+    }
+
+    fn set(&self, status: &iaso_runner::Status) {
+        let up = matches!(status.state, iaso_runner::State::Up { .. });
+        self.up.set(i64::from(up));
+        self.ends
+            .set(i64::try_from(status.ends).unwrap_or(i64::MAX));
+        self.runs_lost
+            .set(i64::try_from(status.runs_lost).unwrap_or(i64::MAX));
+        for (layer, state) in status.layers.iter().flat_map(iaso_runner::Layers::all) {
+            let labels = vec![("layer".to_owned(), layer.to_owned())];
+            let holds = *state == iaso_runner::Layer::On;
+            self.layers.get_or_create(&labels).set(i64::from(holds));
+        }
+    }
 }
 
 impl Default for Metrics {
@@ -89,6 +145,7 @@ impl Metrics {
             "Threads that a hung system call holds",
             abandoned.clone(),
         );
+        let runner = RunnerMetrics::registered(&mut registry);
         Self {
             registry,
             runs,
@@ -100,6 +157,7 @@ impl Metrics {
             outbox,
             dropped,
             abandoned,
+            runner,
         }
     }
 
@@ -143,6 +201,9 @@ impl Metrics {
         let abandoned = agent.plugins.capabilities().abandoned_threads();
         self.abandoned
             .set(i64::try_from(abandoned).unwrap_or(i64::MAX));
+        if let Some(status) = agent.plugins.runner() {
+            self.runner.set(&status);
+        }
         self.findings.clear();
         for (plugin, believed) in agent.believed() {
             for finding in believed.unwrap_or_default() {

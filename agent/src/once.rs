@@ -19,6 +19,7 @@ use crate::{
     compile::{self, CompileError},
     config::{Config, PluginConfig},
     plugins::{CheckRun, Plugins, Slot, Spec},
+    runnable,
 };
 
 /// The plugins that come with Iaso.
@@ -84,10 +85,8 @@ pub async fn run(
     } else {
         config.plugins.clone()
     };
-    let plugins = Arc::new(Plugins::new(HostCapabilities::new(
-        config,
-        Peers::default(),
-    ))?);
+    let rights = HostCapabilities::new(config, Peers::default());
+    let plugins = Arc::new(Plugins::new(rights, &config.runner)?);
     let cache = crate::agent::cache_dir(&config.state_dir);
     let program = compile::compiler(config.compiler.as_deref());
     let rows = join_all(
@@ -97,8 +96,11 @@ pub async fn run(
     )
     .await;
     match format {
-        Format::Table => println!("{}", table(&rows, std::io::stdout().is_terminal())),
-        Format::Json => println!("{:#}", to_json(&config.node, &rows)),
+        Format::Table => {
+            println!("{}", table(&rows, std::io::stdout().is_terminal()));
+            println!("\n{}", runnable::words(plugins.runner().as_ref()));
+        }
+        Format::Json => println!("{:#}", to_json(&config.node, &rows, plugins.runner())),
     }
     Ok(exit_code(&rows))
 }
@@ -227,7 +229,7 @@ fn exit_code(rows: &[Row]) -> u8 {
     }
 }
 
-fn to_json(node: &str, rows: &[Row]) -> serde_json::Value {
+fn to_json(node: &str, rows: &[Row], runner: Option<iaso_runner::Status>) -> serde_json::Value {
     let plugins: Vec<_> = rows
         .iter()
         .map(|(name, run)| {
@@ -239,7 +241,13 @@ fn to_json(node: &str, rows: &[Row]) -> serde_json::Value {
             })
         })
         .collect();
-    json!({ "node": node, "plugins": plugins })
+    let layers = runner.and_then(|status| status.layers);
+    let lock: serde_json::Map<String, serde_json::Value> = layers
+        .iter()
+        .flat_map(iaso_runner::Layers::all)
+        .map(|(name, layer)| (name.to_owned(), json!(layer)))
+        .collect();
+    json!({ "node": node, "plugins": plugins, "lock": lock })
 }
 
 type Line = [String; 5];

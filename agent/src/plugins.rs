@@ -2,7 +2,7 @@
 //!
 //! **Invariants**
 //! - Grants are set before a plugin is loaded, and taken away when it goes.
-//! - A plugin that cannot be loaded is here too, with its fault: it is reported, not forgotten.
+//! - A plugin that cannot be loaded is here too, with its fault: it is reported, not forgotten. In the runner that is found at its first run.
 //! - One run of a plugin at a time, check or fix.
 
 use std::{
@@ -13,13 +13,17 @@ use std::{
 
 use iaso_grants::Grants;
 use iaso_host::{
-    Admission, Digest, EngineError, FaultClass, GrantedBroker, HostConfig, LoadedPlugin, LogLevel,
-    PluginFault, PluginHost, RunLimits, RunReport, StrikePolicy, Strikes, SystemResolver,
+    Admission, Digest, EngineError, FaultClass, GrantedBroker, LogLevel, PluginFault, RunLimits,
+    RunReport, StrikePolicy, Strikes, SystemResolver,
     types::{Attributes, Finding},
 };
 use tokio::sync::{Mutex, Notify};
 
-use crate::cap::HostCapabilities;
+use crate::{
+    cap::HostCapabilities,
+    config::RunnerConfig,
+    runnable::{Place, Runnable},
+};
 
 /// The broker with the rights of this process.
 pub type Broker = GrantedBroker<HostCapabilities, SystemResolver>;
@@ -50,7 +54,7 @@ pub struct Slot {
     /// What it is.
     pub spec: Spec,
     /// Ready to run, or why not.
-    pub loaded: Result<LoadedPlugin, PluginFault>,
+    pub loaded: Result<Runnable, PluginFault>,
     running: Mutex<()>,
     /// A slot is one version of one plugin: a new version starts without strikes.
     strikes: std::sync::Mutex<Strikes>,
@@ -118,10 +122,11 @@ impl Slot {
         }
     }
 
-    /// Strikes a plugin that broke, forgives one that did not.
+    /// Strikes a plugin that broke, forgives one that did not. One whose process went away under it is neither struck nor forgiven.
     pub fn judge(&self, now: Duration, run: &CheckRun) {
         match &run.outcome {
             Ok(_) => self.strikes().succeeded(),
+            Err(fault) if fault.class == FaultClass::RunnerLost => self.strikes().lost(now),
             Err(fault) => self.strikes().failed(now, fault, &StrikePolicy::default()),
         }
     }
@@ -284,21 +289,18 @@ pub fn unix_ms() -> i64 {
 
 /// All plugins of this agent.
 pub struct Plugins {
-    host: PluginHost,
+    place: Place,
     broker: Arc<Broker>,
     slots: RwLock<BTreeMap<String, Arc<Slot>>>,
 }
 
 impl Plugins {
     /// None yet.
-    pub fn new(capabilities: HostCapabilities) -> Result<Self, EngineError> {
+    pub fn new(capabilities: HostCapabilities, runner: &RunnerConfig) -> Result<Self, EngineError> {
         let broker = Arc::new(GrantedBroker::new(capabilities, SystemResolver::default()));
-        let host = PluginHost::new(
-            HostConfig::default(),
-            Arc::clone(&broker) as Arc<dyn iaso_host::Broker>,
-        )?;
+        let place = Place::new(runner, Arc::clone(&broker) as Arc<dyn iaso_host::Broker>)?;
         Ok(Self {
-            host,
+            place,
             broker,
             slots: RwLock::default(),
         })
@@ -310,11 +312,17 @@ impl Plugins {
         self.broker.capabilities()
     }
 
+    /// How the process is that plugins run in; none when they run in this one.
+    #[must_use]
+    pub fn runner(&self) -> Option<iaso_runner::Status> {
+        self.place.status()
+    }
+
     /// Loads `compiled` beside what runs under that name, and puts it in its place.
     pub fn install(&self, spec: Spec, compiled: &[u8]) -> Arc<Slot> {
         self.broker.grant(&spec.name, spec.grants.clone());
         let loaded = match &spec.compiled {
-            Some(digest) => self.host.load(&spec.name, compiled, digest, &spec.grants),
+            Some(digest) => self.place.load(&spec.name, compiled, digest, &spec.grants),
             None => Err(PluginFault {
                 class: FaultClass::Refused,
                 message: "there are no compiled bytes to load".into(),

@@ -37,6 +37,9 @@ async fn health(State(agent): State<Arc<Agent>>) -> (StatusCode, String) {
     };
     (
         code,
-        format!("self-health {unfit} (0 healthy, 8 unfit), {session}\n"),
+        format!(
+            "self-health {unfit} (0 healthy, 8 unfit), {session}\n{}\n",
+            crate::runnable::words(agent.plugins.runner().as_ref())
+        ),
     )
 }

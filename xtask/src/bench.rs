@@ -2,6 +2,7 @@
 
 use crate::build;
 use crate::process::{cargo, output, target_dir};
+use crate::wasm;
 use anyhow::{Context, Result};
 use clap::Args;
 use iaso_measure::Figure;
@@ -14,11 +15,17 @@ pub(crate) struct BenchArguments {
 }
 
 /// A crate and its benchmark.
-const BENCHES: [(&str, &str); 2] = [("iaso-engine", "engine"), ("iaso-host", "run")];
+const BENCHES: [(&str, &str); 4] = [
+    ("iaso-engine", "engine"),
+    ("iaso-host", "run"),
+    ("iaso-runner", "run"),
+    ("iaso-agent", "memory"),
+];
 
 /// Runs all, one after the other: they would disturb each other.
 pub(crate) fn run(arguments: &BenchArguments) -> Result<()> {
     let compiler = build::compiler()?;
+    let plugins = wasm::build_all()?;
     let mut figures: Vec<Figure> = Vec::new();
     for (package, bench) in BENCHES {
         let wanted = arguments.filter.as_deref();
@@ -29,6 +36,7 @@ pub(crate) fn run(arguments: &BenchArguments) -> Result<()> {
         let mut command = cargo();
         command
             .args(["bench", "--locked", "-p", package, "--bench", bench])
+            .env("IASO_PLUGINS_DIR", &plugins)
             .env("IASO_COMPILE", &compiler);
         for line in output(&mut command)?.lines() {
             figures.push(

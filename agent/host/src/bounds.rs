@@ -1,6 +1,7 @@
 //! What a plugin answers is cut to size before anyone else sees it, and the cut is said.
 
 use crate::fault::{FaultClass, PluginFault};
+use crate::run::{RunLimits, RunReport};
 use crate::types::{Attributes, Finding, FixDescription, FixOutcome, FixPlan};
 
 /// Findings of one check.
@@ -162,6 +163,71 @@ pub(crate) fn outcome(mut outcome: FixOutcome) -> FixOutcome {
     outcome
 }
 
+/// Bytes of a fault's words.
+const FAULT_BYTES_MAX: usize = 2048;
+
+/// What a report holds beside its answer, cut to size and made printable.
+fn report<T>(report: RunReport<T>, limits: &RunLimits) -> RunReport<T> {
+    let (mut room, mut dropped) = (limits.log_bytes, report.log_lines_dropped);
+    let mut log = report.log;
+    log.retain_mut(|line| {
+        let fits = line.message.len() <= room;
+        if fits {
+            room -= line.message.len();
+            line.message = words(&line.message, limits.log_bytes);
+        } else {
+            dropped = dropped.saturating_add(1);
+        }
+        fits
+    });
+    RunReport {
+        outcome: report.outcome.map_err(|fault| PluginFault {
+            message: words(&fault.message, FAULT_BYTES_MAX),
+            ..fault
+        }),
+        log,
+        log_lines_dropped: dropped,
+        ..report
+    }
+}
+
+fn words(text: &str, bytes_max: usize) -> String {
+    let kept = text.get(..text.floor_char_boundary(bytes_max));
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    kept.unwrap_or_default().chars().map(printable).collect()
+}
+
+/// A report that came from a process which is not trusted, within the bounds that an honest one keeps of itself.
+pub trait Bounded: Sized {
+    /// The same, cut to size; one that no honest process sends becomes a fault.
+    #[must_use]
+    fn bounded(self, plugin: &str, limits: &RunLimits) -> Self;
+}
+
+impl Bounded for RunReport<Vec<Finding>> {
+    fn bounded(self, plugin: &str, limits: &RunLimits) -> Self {
+        report(self, limits).and_then(|found| findings(plugin, found))
+    }
+}
+
+impl Bounded for RunReport<Vec<FixDescription>> {
+    fn bounded(self, _plugin: &str, limits: &RunLimits) -> Self {
+        report(self, limits).and_then(fixes)
+    }
+}
+
+impl Bounded for RunReport<FixPlan> {
+    fn bounded(self, _plugin: &str, limits: &RunLimits) -> Self {
+        report(self, limits).and_then(|found| Ok(plan(found)))
+    }
+}
+
+impl Bounded for RunReport<FixOutcome> {
+    fn bounded(self, _plugin: &str, limits: &RunLimits) -> Self {
+        report(self, limits).and_then(|found| Ok(outcome(found)))
+    }
+}
+
 fn is_name(text: &str) -> bool {
     let is_good = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.bytes().all(is_good)
@@ -172,6 +238,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::run::{LogLevel, LogLine};
 
     fn finding(summary: String, attributes: Attributes) -> Finding {
         Finding {
@@ -200,6 +267,40 @@ mod tests {
             let is_whole = cut == vec![given; count];
             prop_assert_eq!(!is_whole, cut.last().is_some_and(|f| f.code == "p.output-cut"));
         }
+    }
+
+    /// Catches: a bound that only the honest side keeps.
+    #[test]
+    fn what_an_untrusted_process_sends_is_cut_as_a_plugins_answer_is() {
+        let mut sent = RunReport::unrun(Ok(vec![finding("x".repeat(1 << 20), Vec::new()); 100]));
+        let line = |message: String| LogLine {
+            level: LogLevel::Info,
+            message,
+        };
+        sent.log = vec![line("\u{1b}[2J".to_owned()), line("y".repeat(1 << 20))];
+        let got = sent.bounded("p", &RunLimits::default());
+        let found = got.outcome.expect("the codes are good");
+        assert_eq!(found.len(), FINDINGS_MAX);
+        assert!(found.iter().all(|f| f.summary.len() <= TEXT_BYTES_MAX));
+        assert_eq!(
+            (got.log, got.log_lines_dropped),
+            (vec![line(" [2J".to_owned())], 1)
+        );
+        let fault = PluginFault::new(FaultClass::Trap, "\n".repeat(1 << 20));
+        let sent: RunReport<FixPlan> = RunReport::unrun(Err(fault));
+        let fault = sent
+            .bounded("p", &RunLimits::default())
+            .outcome
+            .expect_err("a fault");
+        assert_eq!(fault.message, " ".repeat(FAULT_BYTES_MAX));
+    }
+
+    /// What is within the bounds stays as it is: an honest process's answer is not cut twice.
+    #[test]
+    fn an_answer_that_was_cut_already_stays_as_it_is() {
+        let cut = findings("p", vec![finding("é".repeat(5000), Vec::new()); 70]).expect("good");
+        let sent = RunReport::unrun(Ok(cut));
+        assert_eq!(sent.clone().bounded("p", &RunLimits::default()), sent);
     }
 
     #[test]

@@ -143,8 +143,36 @@ pub enum Allocator {
     OnDemand,
 }
 
+/// An engine that plugins can be loaded into: no thread runs yet, and no byte of a plugin was looked at.
+///
+/// Apart from [`crate::PluginHost`] so that a process can open what an engine needs, lock itself in, and only then go on.
+pub struct PluginEngine {
+    pub(crate) engine: Engine,
+    pub(crate) allocator: Allocator,
+    pub(crate) runs_max: u32,
+}
+
+impl PluginEngine {
+    /// For `runs_max` runs at once.
+    pub fn new(runs_max: u32) -> Result<Self, EngineError> {
+        let runs_max = runs_max.clamp(1, 1024);
+        let (engine, allocator) = start_engine(runs_max)?;
+        Ok(Self {
+            engine,
+            allocator,
+            runs_max,
+        })
+    }
+
+    /// How plugins get their memory on this machine.
+    #[must_use]
+    pub fn allocator(&self) -> Allocator {
+        self.allocator
+    }
+}
+
 /// Starts an engine for `runs_max` plugins at once: pooled if the machine lets it, else on demand, with a warning.
-pub(crate) fn start_engine(runs_max: u32) -> Result<(Engine, Allocator), EngineError> {
+fn start_engine(runs_max: u32) -> Result<(Engine, Allocator), EngineError> {
     let mut pooled = engine_config(HOST_TARGET)?;
     pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(runs_max)));
     match Engine::new(&pooled) {

@@ -16,6 +16,8 @@ pub enum FaultClass {
     BadOutput,
     /// The host could not run it; the plugin may be innocent.
     HostError,
+    /// The process that runs plugins ended under it; the plugin may be innocent, and is not struck for it.
+    RunnerLost,
     /// The host will not run it, or not on: wrong digest, wrong engine, wrong interface, too many host calls.
     Refused,
     /// Not a compiled plugin at all.
@@ -34,6 +36,7 @@ impl FaultClass {
             Self::Deadline => "deadline",
             Self::BadOutput => "bad-output",
             Self::HostError => "host-error",
+            Self::RunnerLost => "runner-lost",
             Self::Refused => "refused",
             Self::NotWasm => "not-wasm",
             Self::MissingGrant => "missing-grant",

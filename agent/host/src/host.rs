@@ -17,9 +17,10 @@ use crate::bounds;
 use crate::broker::{Broker, CallContext, Phase};
 use crate::classify::{Stage, classify};
 use crate::digest::Digest;
-use crate::engine::{Allocator, EngineError, start_engine};
+use crate::engine::{Allocator, EngineError, PluginEngine};
 use crate::fault::{FaultClass, PluginFault};
 use crate::interface::Interface;
+use crate::load::ImportedFunctions;
 use crate::run::{RunLimits, RunReport};
 use crate::store::{RunState, Stopped};
 use crate::ticker::{TICK, Ticker};
@@ -65,8 +66,24 @@ pub(crate) struct Shared {
 impl PluginHost {
     /// Starts the engine; `broker` answers the plugins' calls.
     pub fn new(config: HostConfig, broker: Arc<dyn Broker>) -> Result<Self, EngineError> {
-        let runs_max = config.runs_max.clamp(1, 1024);
-        let (engine, allocator) = start_engine(runs_max)?;
+        Self::with_engine(
+            PluginEngine::new(config.runs_max)?,
+            config.host_calls_max,
+            broker,
+        )
+    }
+
+    /// As [`Self::new`], on an engine that is there already: starts the thread that interrupts computing plugins.
+    pub fn with_engine(
+        prepared: PluginEngine,
+        host_calls_max: u32,
+        broker: Arc<dyn Broker>,
+    ) -> Result<Self, EngineError> {
+        let PluginEngine {
+            engine,
+            allocator,
+            runs_max,
+        } = prepared;
         let ticker = Ticker::start(&engine)
             .map_err(|e| EngineError::Refused(format!("no thread for the plugins' clock: {e}")))?;
         let shared = Shared {
@@ -75,7 +92,7 @@ impl PluginHost {
             ticker,
             broker,
             run_slots: Semaphore::new(runs_max as usize),
-            call_slots: Arc::new(Semaphore::new(config.host_calls_max as usize)),
+            call_slots: Arc::new(Semaphore::new(host_calls_max as usize)),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -98,13 +115,29 @@ impl PluginHost {
         expected: &Digest,
         grants: &iaso_grants::Grants,
     ) -> Result<LoadedPlugin, PluginFault> {
-        let linked = crate::load::link(&self.shared.engine, compiled, expected, grants)?;
-        Ok(LoadedPlugin {
+        let linked = crate::load::link(&self.shared.engine, compiled, expected, Some(grants))?;
+        Ok(self.loaded(name, expected, linked))
+    }
+
+    /// As [`Self::load`], for a process that is not told what is granted: whoever answers its calls asks [`crate::check_imports`]
+    /// about [`LoadedPlugin::imported_functions`], and checks each call.
+    pub fn load_ungranted(
+        &self,
+        name: &str,
+        compiled: &[u8],
+        expected: &Digest,
+    ) -> Result<LoadedPlugin, PluginFault> {
+        let linked = crate::load::link(&self.shared.engine, compiled, expected, None)?;
+        Ok(self.loaded(name, expected, linked))
+    }
+
+    fn loaded(&self, name: &str, expected: &Digest, linked: Linked) -> LoadedPlugin {
+        LoadedPlugin {
             name: name.to_owned(),
             digest: *expected,
             linked,
             shared: Arc::clone(&self.shared),
-        })
+        }
     }
 }
 
@@ -114,6 +147,7 @@ pub(crate) struct Linked {
     pub(crate) check: check::GuestIndices,
     pub(crate) fix: Option<fix::GuestIndices>,
     pub(crate) imports: Vec<Interface>,
+    pub(crate) functions: Vec<ImportedFunctions>,
 }
 
 /// A plugin that can be run.
@@ -147,6 +181,12 @@ impl LoadedPlugin {
     #[must_use]
     pub fn imports(&self) -> &[Interface] {
         &self.linked.imports
+    }
+
+    /// The functions that it imports, by the full name of their interface.
+    #[must_use]
+    pub fn imported_functions(&self) -> &[ImportedFunctions] {
+        &self.linked.functions
     }
 
     /// Looks. A check that says it could not look is one finding of severity `unknown`, not a fault.

@@ -205,6 +205,12 @@ pub(crate) fn is_compatible(version: &str) -> bool {
     })
 }
 
+/// The bare name in an import's full name.
+pub(crate) fn interface_name(import: &str) -> &str {
+    let last = import.rsplit('/').next().unwrap_or_default();
+    last.split('@').next().unwrap_or_default()
+}
+
 fn not_granted(import: &str, keys: &[&str]) -> PluginFault {
     let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
     let which = match keys.as_slice() {

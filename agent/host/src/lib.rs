@@ -32,20 +32,20 @@ mod strikes;
 mod ticker;
 pub mod types;
 
-pub use bounds::{ATTRIBUTES_MAX, FINDINGS_MAX, TEXT_BYTES_MAX};
+pub use bounds::{ATTRIBUTES_MAX, Bounded, FINDINGS_MAX, TEXT_BYTES_MAX};
 pub use broker::{
     Broker, CallContext, CapError, DnsQuestion, HttpRequest, Job, Phase, Request, Response,
 };
 pub use capabilities::{Capabilities, DnsCall, HttpCall, PingCall, Resolver};
 pub use digest::{BadDigest, Digest};
 pub use engine::{
-    Allocator, EngineError, HOST_TARGET, MEMORY_BYTES_MAX, engine_config, engine_hash,
+    Allocator, EngineError, HOST_TARGET, MEMORY_BYTES_MAX, PluginEngine, engine_config, engine_hash,
 };
 pub use fault::{FaultClass, PluginFault};
 pub use granted::GrantedBroker;
 pub use host::{HostConfig, LoadedPlugin, PluginHost};
 pub use interface::{INTERFACE_VERSION, Interface, check_import_name};
-pub use load::COMPILED_BYTES_MAX;
+pub use load::{COMPILED_BYTES_MAX, ImportedFunctions, check_imports};
 pub use plugin_state::QUOTA_BYTES;
 pub use resolver::SystemResolver;
 pub use run::{LogLevel, LogLine, RunLimits, RunReport};

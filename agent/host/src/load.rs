@@ -1,6 +1,7 @@
 //! From compiled bytes to a plugin that can be run: every reason to refuse it comes in words, before any of its code runs.
 
 use iaso_grants::Grants;
+use serde::{Deserialize, Serialize};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Engine, Precompiled};
@@ -20,12 +21,12 @@ use crate::store::RunState;
 /// The largest compiled plugin.
 pub const COMPILED_BYTES_MAX: usize = 256 << 20;
 
-/// Checks and links a compiled plugin.
+/// Checks and links a compiled plugin; without `grants` its imports only have to be known ones.
 pub(crate) fn link(
     engine: &Engine,
     compiled: &[u8],
     expected: &Digest,
-    grants: &Grants,
+    grants: Option<&Grants>,
 ) -> Result<Linked, PluginFault> {
     if compiled.len() > COMPILED_BYTES_MAX {
         return Err(refused(format!(
@@ -39,7 +40,11 @@ pub(crate) fn link(
     is_compiled_component(compiled)?;
     let component = aot::load(engine, &code).map_err(|error| not_loadable(&error))?;
     fits_the_pool(&component)?;
-    let mut imports = accepted_imports(engine, &component, grants)?;
+    let functions = imports_of(engine, &component);
+    let mut imports = functions
+        .iter()
+        .map(|import| accepted(import, grants))
+        .collect::<Result<Vec<_>, _>>()?;
     exports_of(engine, &component)?;
     let mut linker = Linker::new(engine);
     for import in &imports {
@@ -61,6 +66,7 @@ pub(crate) fn link(
         check,
         fix,
         imports,
+        functions,
     })
 }
 
@@ -128,25 +134,51 @@ fn fits_the_pool(component: &Component) -> Result<(), PluginFault> {
     Ok(())
 }
 
-fn accepted_imports(
-    engine: &Engine,
-    component: &Component,
-    grants: &Grants,
-) -> Result<Vec<Interface>, PluginFault> {
-    let ty = component.component_type();
-    let mut accepted = Vec::new();
-    for (name, item) in ty.imports(engine) {
-        let functions = if let ComponentItem::ComponentInstance(instance) = &item.ty {
-            Some(functions_of(engine, instance))
-        } else {
-            None
-        };
-        let functions = functions
-            .as_ref()
-            .map(|names| names.iter().map(String::as_str).collect());
-        accepted.push(interface::accept(&Import { name, functions }, grants)?);
+/// One import of a component and what it takes from it; none when it is no interface at all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportedFunctions {
+    /// The import's full name, with its version.
+    pub interface: String,
+    /// Names of functions.
+    pub functions: Option<Vec<String>>,
+}
+
+/// Whether a plugin with these imports may be run under `grants`; a fault names the grant that is missing.
+pub fn check_imports(imports: &[ImportedFunctions], grants: &Grants) -> Result<(), PluginFault> {
+    imports
+        .iter()
+        .try_for_each(|import| accepted(import, Some(grants)).map(drop))
+}
+
+/// Without grants every interface that this agent has is accepted.
+fn accepted(import: &ImportedFunctions, grants: Option<&Grants>) -> Result<Interface, PluginFault> {
+    let functions = import.functions.as_ref();
+    let import = Import {
+        name: &import.interface,
+        functions: functions.map(|names| names.iter().map(String::as_str).collect()),
+    };
+    if let Some(grants) = grants {
+        return interface::accept(&import, grants);
     }
-    Ok(accepted)
+    let unasked = Grants {
+        declined: vec![interface::interface_name(import.name).to_owned()],
+        ..Grants::default()
+    };
+    interface::accept(&import, &unasked)
+}
+
+fn imports_of(engine: &Engine, component: &Component) -> Vec<ImportedFunctions> {
+    let ty = component.component_type();
+    ty.imports(engine)
+        .map(|(name, item)| ImportedFunctions {
+            interface: name.to_owned(),
+            functions: if let ComponentItem::ComponentInstance(instance) = &item.ty {
+                Some(functions_of(engine, instance))
+            } else {
+                None
+            },
+        })
+        .collect()
 }
 
 fn functions_of(

@@ -8,7 +8,7 @@ use crate::engine::{MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX};
 use crate::fault::PluginFault;
 
 /// What one run may use. More than the engine can give is cut to what it can.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunLimits {
     /// Wall clock for the whole run; then it is dropped.
     pub timeout: Duration,
@@ -69,7 +69,7 @@ pub struct LogLine {
 }
 
 /// What a run came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunReport<T> {
     /// The plugin's answer, or what was wrong with the plugin.
     pub outcome: Result<T, PluginFault>,
@@ -86,8 +86,9 @@ pub struct RunReport<T> {
 }
 
 impl<T> RunReport<T> {
-    /// A report of something that needed no run.
-    pub(crate) fn unrun(outcome: Result<T, PluginFault>) -> Self {
+    /// A report of something that needed no run, or never got one.
+    #[must_use]
+    pub fn unrun(outcome: Result<T, PluginFault>) -> Self {
         Self {
             outcome,
             duration: Duration::ZERO,

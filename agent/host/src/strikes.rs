@@ -125,6 +125,13 @@ impl Strikes {
         };
     }
 
+    /// A run was lost with the process that ran it, which says nothing about the plugin: a probe is due again at once.
+    pub fn lost(&mut self, now: Duration) {
+        if self.standing == Standing::Probing {
+            self.standing = Standing::BackedOff { until: now };
+        }
+    }
+
     fn strike(&mut self, count: u32, now: Duration, policy: &StrikePolicy) -> Standing {
         if count >= policy.strikes_max {
             self.back_off(now, policy)
@@ -176,6 +183,24 @@ mod tests {
             (strikes.standing(), strikes.last_fault()),
             (Standing::Good, None)
         );
+    }
+
+    #[test]
+    fn a_lost_run_is_no_strike_and_a_lost_probe_is_due_again() {
+        let policy = StrikePolicy::default();
+        let mut strikes = Strikes::default();
+        for at in 0..9 {
+            assert_eq!(strikes.admit(secs(at)), Admission::Run);
+            strikes.lost(secs(at));
+        }
+        for at in 10..13 {
+            strikes.failed(secs(at), &fault(), &policy);
+        }
+        assert_eq!(strikes.admit(secs(42)), Admission::Probe);
+        strikes.lost(secs(43));
+        assert_eq!(strikes.admit(secs(43)), Admission::Probe);
+        strikes.failed(secs(44), &fault(), &policy);
+        assert_eq!(strikes.standing(), Standing::BackedOff { until: secs(104) });
     }
 
     proptest! {

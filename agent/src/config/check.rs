@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path};
 
-use super::{ConfigError, File, Overrides, PluginConfig, is_plugin_name};
+use super::{ConfigError, File, Overrides, PluginConfig, RunnerConfig, is_plugin_name};
 
 /// The file, to say where a key is.
 pub(super) struct Place<'a> {
@@ -95,7 +95,21 @@ pub(super) fn file(file: &File, place: &Place<'_>, flags: &Overrides) -> Result<
             "must be between 100 and 600000".into(),
         ));
     }
+    runner(&file.runner, place)?;
     plugins(&file.plugins, place)
+}
+
+fn runner(runner: &RunnerConfig, place: &Place<'_>) -> Result<(), ConfigError> {
+    for (key, id) in [("runner.uid", runner.uid), ("runner.gid", runner.gid)] {
+        if id == 0 || id == u32::MAX {
+            let message = "must be a number of its own, not root's: leave it out, or take one that nobody has".to_owned();
+            return Err(place.error(key, message));
+        }
+    }
+    if !(64..=65_536).contains(&runner.memory_mib) {
+        return Err(place.error("runner.memory_mib", "must be between 64 and 65536".into()));
+    }
+    Ok(())
 }
 
 fn check_controller(url: &str, place: &Place<'_>, insecure: bool) -> Result<(), ConfigError> {

@@ -132,3 +132,25 @@ fn a_plugin_that_is_there_twice_is_refused() {
     let one = "[[plugins]]\nname = \"a\"\npath = \"a.wasm\"\n";
     refused(&one.repeat(2), &["`a` is there twice"]);
 }
+
+#[test]
+fn plugins_run_in_a_process_of_their_own_unless_the_file_says_otherwise() {
+    let runner = parse("").expect("all defaults").runner;
+    assert_eq!((runner.mode, runner.uid), (RunnerMode::Process, 61_000));
+    let runner = parse("[runner]\nmode = \"in-process\"\nmemory_mib = 512\n");
+    let runner = runner.expect("it may").runner;
+    assert_eq!(
+        (runner.mode, runner.memory_mib),
+        (RunnerMode::InProcess, 512)
+    );
+    refused("[runner]\nuid = 0\n", &["agent.toml:2", "not root's"]);
+    refused(
+        "[runner]\nmemory_mib = 8\n",
+        &["agent.toml:2", "between 64 and"],
+    );
+    refused(
+        "[runner]\nmode = \"thread\"\n",
+        &["agent.toml:2", "in-process"],
+    );
+    refused("[runner]\nsandbox = false\n", &["agent.toml:2", "sandbox"]);
+}

@@ -11,5 +11,6 @@ mod alone;
 mod hostile;
 mod orders;
 mod outbox;
+mod runner;
 mod strikes;
 mod support;

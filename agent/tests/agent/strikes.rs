@@ -42,7 +42,7 @@ fn runs(agent: &Agent, plugin: &str) -> u64 {
 async fn a_plugin_that_keeps_breaking_is_run_less_and_less_often_and_its_neighbour_on_every_tick() {
     let root = tempfile::tempdir().unwrap();
     let text = format!(
-        "node = \"styx\"\nstate_dir = \"{}\"\n",
+        "node = \"styx\"\nstate_dir = \"{}\"\n[runner]\nmode = \"in-process\"\n",
         root.path().join("state").display()
     );
     let config = Config::parse(

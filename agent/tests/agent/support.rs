@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use iaso_host::Digest;
 use iaso_proto::v1::agent_message::Kind;
@@ -25,6 +25,7 @@ pub(crate) const SOON: Duration = Duration::from_mins(1);
 #[derive(Debug, Clone)]
 pub(crate) struct Heard {
     pub(crate) session: u32,
+    pub(crate) at: Instant,
     pub(crate) kind: Kind,
 }
 
@@ -320,7 +321,11 @@ impl AgentService for Service {
                 let Some(kind) = message.kind else { continue };
                 let owed = sequence(&kind);
                 let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-                state.heard.push(Heard { session, kind });
+                state.heard.push(Heard {
+                    session,
+                    at: Instant::now(),
+                    kind,
+                });
                 if let Some(sequence) = owed.filter(|_| state.acknowledges) {
                     let kind = Some(controller_message::Kind::Ack(v1::Ack { sequence }));
                     let _ = down.try_send(Ok(v1::ControllerMessage { kind }));
@@ -421,6 +426,17 @@ impl Agent {
         self.process
             .as_mut()
             .is_some_and(|process| process.try_wait().unwrap().is_none())
+    }
+
+    /// The process that runs its plugins, if there is one now.
+    pub(crate) fn runner(&self) -> Option<u32> {
+        let agent = self.process.as_ref()?.id()?;
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        pids.find(|pid| {
+            let status = read(Path::new(&format!("/proc/{pid}/status")));
+            status.contains("Name:\tiaso-runner") && status.contains(&format!("PPid:\t{agent}\n"))
+        })
     }
 
     /// Where its state is.

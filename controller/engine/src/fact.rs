@@ -40,7 +40,7 @@ pub struct Finding {
 /// A plugin that is itself broken. Says nothing about the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginFault {
-    /// `trap`, `out-of-memory`, `deadline`, `bad-output`, `host-error`, `refused`, `not-wasm` or `missing-grant`.
+    /// `trap`, `out-of-memory`, `deadline`, `bad-output`, `host-error`, `runner-lost`, `refused`, `not-wasm` or `missing-grant`.
     pub class: String,
     /// For a person.
     pub message: String,

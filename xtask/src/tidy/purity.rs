@@ -5,7 +5,7 @@ use anyhow::Result;
 use std::collections::BTreeSet;
 
 /// A crate, what it must not link, and why.
-const RULES: [(&str, &[&str], &str); 7] = [
+const RULES: [(&str, &[&str], &str); 8] = [
     (
         "iaso-engine",
         &[
@@ -71,6 +71,11 @@ const RULES: [(&str, &[&str], &str); 7] = [
         "iaso-host",
         &["tonic", "kube", "cranelift-codegen"],
         "the plugin host is the smallest thing that runs a plugin",
+    ),
+    (
+        "iaso-runner",
+        &["tonic", "kube", "cranelift-codegen"],
+        "the process that plugins run in has neither rights nor a compiler",
     ),
     (
         "iaso-agent",
