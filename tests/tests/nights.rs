@@ -136,6 +136,47 @@ async fn styx_is_cut_off_rebooted_recreated_once_and_well_again_on_containers() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rescue_image_that_nobody_reaches_is_left_before_the_machine_is_recreated() -> Result<()>
+{
+    let mut options = LabOptions::new(HostKind::Process);
+    let ladder = r#"[{ rung = "reboot" }, { rung = "rescue" }, { rung = "recreate" }]"#;
+    options.policy.extend([
+        ("ladder.isolated", ladder.to_owned()),
+        ("rescue", "\"auto\"".to_owned()),
+        ("rescue_wait_secs", "6".to_owned()),
+    ]);
+    let Some(lab) = story::lab("rescue image", options).await? else {
+        return Ok(());
+    };
+    lab.host("styx")?.cut().await?;
+    let settled = lab.operator.until_settled("styx", RECOVERS).await;
+    let incident = told(&lab, settled).await?;
+    assert_eq!(incident.state, "closed", "{}", lab.account().await);
+    assert_eq!(incident.rungs, ["reboot", "rescue", "recreate"]);
+    let calls = lab.provider.calls();
+    let taken = [
+        CallKind::Restart,
+        CallKind::RecoveryStart,
+        CallKind::RecoveryStop,
+        CallKind::Recreate,
+    ]
+    .map(|kind| calls.taken(kind));
+    assert_eq!(taken, [1; 4], "{}", lab.account().await);
+    let left = sequence_of(&lab, "the image to be left", |event| {
+        intends(event, "leave-rescue")
+    });
+    let left = left.await?;
+    let wiped = sequence_of(&lab, "the recreate", |event| intends(event, "recreate")).await?;
+    assert!(left < wiped, "it was wiped in the rescue image");
+    let report = lab.operator.report(&incident.id, "md").await?.body;
+    assert!(
+        report.contains("the fault was outside the machine"),
+        "{report}"
+    );
+    lab.green().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn styx_is_cut_off_rebooted_recreated_once_and_well_again_on_processes() -> Result<()> {
     the_night_of_styx("styx on processes", HostKind::Process).await
 }

@@ -72,9 +72,12 @@ fn decide(night: &mut Night, yes: bool) {
 
 fn pages(night: &Night) -> Vec<&str> {
     let effects = night.ledger.effects();
-    let pages = effects.filter_map(|e| match &e.effect.action {
-        Action::Page { message } => Some(message.as_str()),
-        _ => None,
+    let pages = effects.filter_map(|e| {
+        if let Action::Page { message } = &e.effect.action {
+            Some(message.as_str())
+        } else {
+            None
+        }
     });
     pages.collect()
 }
@@ -108,12 +111,15 @@ fn a_rescue_image_that_nobody_reaches_means_a_fault_outside() {
     night.after.insert(
         "rescue",
         (1, |n| {
-            n.host("styx").machine = in_state(MachineState::Recovery)
+            n.host("styx").machine = in_state(MachineState::Recovery);
         }),
     );
-    night
-        .after
-        .insert("leave-rescue", (1, |n| n.host("styx").machine = running()));
+    night.after.insert(
+        "leave-rescue",
+        (1, |n| {
+            n.host("styx").machine = running();
+        }),
+    );
     let night = night.until_closed(4_000);
     insta::assert_snapshot!("outside_fault", night.trace());
     assert!(night.closed(), "{}", night.trace());

@@ -4,19 +4,28 @@ use super::Host;
 use crate::hostinger::{MachineError, MachineSpec, Machines};
 use anyhow::Result;
 use async_trait::async_trait;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Hosts by the provider's machine id.
 pub struct HostMachines {
     hosts: BTreeMap<u64, Arc<dyn Host>>,
+    /// In the rescue image: powered up, as the provider sees it, with none of the machine's services.
+    rescued: Mutex<BTreeSet<u64>>,
 }
 
 impl HostMachines {
     /// The provider owns these.
     #[must_use]
     pub fn new(hosts: BTreeMap<u64, Arc<dyn Host>>) -> Self {
-        Self { hosts }
+        Self {
+            hosts,
+            rescued: Mutex::default(),
+        }
+    }
+
+    fn rescued(&self) -> std::sync::MutexGuard<'_, BTreeSet<u64>> {
+        self.rescued.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn host(&self, id: u64) -> Result<&Arc<dyn Host>, MachineError> {
@@ -48,7 +57,7 @@ impl Machines for HostMachines {
     }
 
     async fn running(&self, id: u64) -> bool {
-        self.host(id).is_ok_and(|host| host.life().running())
+        self.rescued().contains(&id) || self.host(id).is_ok_and(|host| host.life().running())
     }
 
     async fn start(&self, id: u64) -> Result<(), MachineError> {
@@ -56,6 +65,7 @@ impl Machines for HostMachines {
     }
 
     async fn stop(&self, id: u64) -> Result<(), MachineError> {
+        self.rescued().remove(&id);
         told(id, self.host(id)?.power_off().await)
     }
 
@@ -72,6 +82,7 @@ impl Machines for HostMachines {
         _password: Option<String>,
         script_content: Option<String>,
     ) -> Result<(), MachineError> {
+        self.rescued().remove(&id);
         let script = script_content.unwrap_or_default();
         told(id, self.host(id)?.recreate(&script).await)
     }
@@ -81,11 +92,13 @@ impl Machines for HostMachines {
     }
 
     async fn recovery_start(&self, id: u64, _root_password: String) -> Result<(), MachineError> {
-        // The rescue image has none of the machine's services.
-        told(id, self.host(id)?.power_off().await)
+        told(id, self.host(id)?.power_off().await)?;
+        self.rescued().insert(id);
+        Ok(())
     }
 
     async fn recovery_stop(&self, id: u64) -> Result<(), MachineError> {
+        self.rescued().remove(&id);
         told(id, self.host(id)?.power_on().await)
     }
 

@@ -84,7 +84,7 @@ fn only_our_own_rescue_image_is_left() {
         |n, _| {
             the_incident(n)
                 .effects
-                .retain(|e| e.effect.action.name() != "rescue")
+                .retain(|e| e.effect.action.name() != "rescue");
         },
     );
 }
