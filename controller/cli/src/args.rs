@@ -2,7 +2,7 @@
 
 mod offline;
 
-pub(crate) use offline::{PolicyCheckArgs, PolicyCommand};
+pub(crate) use offline::{PolicyCheckArgs, PolicyCommand, SimulateArgs};
 
 use crate::exit;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -165,6 +165,8 @@ pub(crate) enum Command {
     /// A policy, without a controller
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// What would happen: a scenario of faults, through the engine and its checker, without a controller (1 when it is not as expected)
+    Simulate(SimulateArgs),
     /// A completion script for a shell, on standard output
     Completions {
         /// Which shell

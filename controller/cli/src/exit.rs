@@ -33,9 +33,10 @@ Exit codes:
   0  done; what was asked about is well, or closed
   1  something is wrong: a node is not well (nodes, node), an incident is
      open (incidents, incident), a replay differs or is incomplete (replay),
-     or the controller could not do it
-  2  the command line is wrong, or a policy is refused (policy check,
-     backtest)
+     a simulated night is not as expected (simulate), or the controller
+     could not do it
+  2  the command line is wrong, or a policy or scenario is refused
+     (policy check, backtest, simulate)
   3  a person must decide: an incident is parked or awaits approval
      (incidents, incident), was parked while followed (--follow), or a
      policy is dangerous (policy check --deny-warnings)

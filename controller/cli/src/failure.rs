@@ -45,8 +45,12 @@ pub(crate) enum Failure {
     )]
     Interrupted { said: Text },
     /// A file cannot be written.
-    #[error("cannot write {}: {source}.\n  Name another with --out.", file.display())]
-    Write { file: PathBuf, source: io::Error },
+    #[error("cannot write {}: {source}.\n  Name another with {option}.", file.display())]
+    Write {
+        file: PathBuf,
+        option: &'static str,
+        source: io::Error,
+    },
     /// A file cannot be read.
     #[error("cannot read {}: {source}.\n  Check the path and its permissions.", file.display())]
     Read { file: PathBuf, source: io::Error },

@@ -140,6 +140,8 @@ pub(crate) struct Report {
 pub(crate) struct Explanation {
     pub(crate) node: Text,
     pub(crate) diagnosis: Text,
+    /// What the diagnosis rests on.
+    pub(crate) evidence: Vec<Text>,
     pub(crate) facts: Vec<Fact>,
     pub(crate) rungs: Vec<Reason>,
     pub(crate) gates: Vec<Reason>,

@@ -147,6 +147,7 @@ impl Sim<'_> {
             }
             fresh.push(entry.record.clone());
             self.driver.entries.push(entry);
+            self.driver.moments.push(self.now);
         }
         for record in fresh {
             self.react(record);

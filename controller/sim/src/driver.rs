@@ -52,6 +52,8 @@ pub(crate) struct Driver {
     pub(crate) world: World,
     pub(crate) ledger: Ledger,
     pub(crate) entries: Vec<Entry>,
+    /// When each was written, by the run's own clock.
+    pub(crate) moments: Vec<Ms>,
     pub(crate) pursuits: BTreeMap<EffectId, Stage>,
     /// Operations that effects own, from the journal.
     pub(crate) operations: BTreeMap<u64, EffectId>,
@@ -100,6 +102,7 @@ impl Driver {
             world: World::default(),
             ledger: Ledger::default(),
             entries: Vec::new(),
+            moments: Vec::new(),
             pursuits: BTreeMap::new(),
             operations: BTreeMap::new(),
             looks: Per::new(scenario.nodes.iter().map(|_| Looks::default())),

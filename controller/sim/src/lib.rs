@@ -4,6 +4,7 @@
 //! - [`sim`] runs it, event by event; `truth`, `cloud`, `act` and `senses` are the world, `driver`, `decide` and `pursue` stand in for the
 //!   controller's driver (`controller/src/driver/`).
 //! - `judge` and [`verdict`] are the independent reference; [`score`] adds many runs up.
+//! - [`file`] reads a scenario that a person wrote, [`story`] tells how it went, and [`picture`] draws it.
 //! - [`plant`] puts a bug into the engine, so that the reference can be seen to catch it.
 //!
 //! **Invariants**
@@ -14,11 +15,14 @@
 
 mod act;
 pub mod batch;
+pub mod chronicle;
 mod cloud;
 mod decide;
 mod driver;
+pub mod file;
 pub mod generate;
 mod judge;
+pub mod picture;
 pub mod plant;
 mod pursue;
 mod queue;
@@ -27,6 +31,7 @@ pub mod scenario;
 pub mod score;
 mod senses;
 pub mod sim;
+pub mod story;
 pub mod trace;
 mod truth;
 pub mod verdict;

@@ -5,6 +5,7 @@
 //! - The planner is asked as the real driver asks it: when something came in, and when its own `next_wake` is due.
 //! - A crash takes everything but the journal; calls that are on their way to the provider arrive all the same.
 
+use crate::chronicle::Chronicle;
 use crate::cloud::Cloud;
 use crate::driver::Driver;
 use crate::judge::Judge;
@@ -50,6 +51,10 @@ pub struct Run {
     pub verdict: Verdict,
     /// The journal.
     pub entries: Vec<Entry>,
+    /// When each entry was written, by the run's own clock: the controller's may jump.
+    pub moments: Vec<Ms>,
+    /// What was really so, if it was asked for.
+    pub chronicle: Chronicle,
     /// What really happened, if it was asked for.
     pub happenings: Vec<(Ms, String)>,
     /// When it ended.
@@ -75,6 +80,7 @@ pub(crate) struct Sim<'a> {
     /// When the truth last changed.
     changed: Ms,
     pub(crate) happenings: Option<Vec<(Ms, String)>>,
+    pub(crate) chronicle: Chronicle,
     pub(crate) cut_short: bool,
 }
 
@@ -112,6 +118,7 @@ impl<'a> Sim<'a> {
             stirred: 0,
             changed: 0,
             happenings: told.then(Vec::new),
+            chronicle: Chronicle::default(),
             cut_short: false,
         }
     }
@@ -143,6 +150,8 @@ impl<'a> Sim<'a> {
         Run {
             verdict,
             entries: self.driver.entries,
+            moments: self.driver.moments,
+            chronicle: self.chronicle,
             happenings: self.happenings.unwrap_or_default(),
             ended: self.now,
             steps: self.driver.steps,
@@ -202,6 +211,7 @@ impl<'a> Sim<'a> {
     /// A controller starts.
     fn begin(&mut self, clock_ms: i64) {
         self.tell(|| "the controller starts".into());
+        self.chronicle_controller(true);
         let now = self.now;
         self.driver.begin(now, clock_ms);
         let overload = self.truth.global(|f| f == Fault::ApiOverload).is_some();
@@ -228,6 +238,7 @@ impl<'a> Sim<'a> {
             return;
         }
         self.tell(|| "the controller dies".into());
+        self.chronicle_controller(false);
         self.sense();
         self.driver.end();
         for host in self.truth.hosts.iter_mut() {
@@ -345,6 +356,7 @@ impl<'a> Sim<'a> {
             host.mute_since = host.mute_since.or(Some(now));
         }
         self.follow_health(ix);
+        self.chronicle(ix);
         if new.session && self.truth.hosts[ix].session.is_none() {
             self.arrange_dial(ix);
         } else if !new.session

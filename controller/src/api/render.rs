@@ -248,6 +248,7 @@ pub(super) fn explanation(view: &View<'_>, explained: Explanation) -> v1::Explan
         next_look_ms: next,
         waiting: waiting(&explained.waiting),
         would_have: Vec::new(),
+        evidence: explained.evidence,
     }
 }
 

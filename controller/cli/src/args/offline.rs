@@ -20,3 +20,20 @@ pub(crate) struct PolicyCheckArgs {
     #[arg(long)]
     pub(crate) deny_warnings: bool,
 }
+
+/// What is simulated.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct SimulateArgs {
+    /// The scenario: a TOML file
+    #[arg(value_name = "SCENARIO")]
+    pub(crate) scenario: PathBuf,
+    /// With this policy instead of the scenario's own
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// With this seed instead of the scenario's own
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Draw the timeline here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+}

@@ -113,6 +113,7 @@ pub(super) fn explanation(answer: v1::Explanation) -> model::Explanation {
     model::Explanation {
         node: answer.node.into(),
         diagnosis: answer.diagnosis.into(),
+        evidence: texts(answer.evidence),
         facts: answer.facts.into_iter().map(fact).collect(),
         rungs: answer.rungs.into_iter().map(reason).collect(),
         gates: answer.gates.into_iter().map(reason).collect(),

@@ -14,6 +14,7 @@ mod reconnect;
 mod recordings;
 mod replay;
 mod report;
+mod simulate;
 
 use crate::args::{Args, Command, Format, Global};
 use crate::client::{Client, Decision, Hold};
@@ -72,6 +73,9 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     if let Command::Policy(what) = &args.command {
         return policy::run(&args.global, what);
     }
+    if let Command::Simulate(what) = &args.command {
+        return simulate::run(&args.global, what);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -116,6 +120,7 @@ async fn dispatch(args: Args) -> Result<Exit, Failure> {
         Command::Backtest(what) => backtest::run(&args.global, &what).await,
         Command::Replay(what) => replay::run(&args.global, &what).await,
         Command::Policy(what) => policy::run(&args.global, &what),
+        Command::Simulate(what) => simulate::run(&args.global, &what),
         Command::Completions { shell } => completions::run(shell),
     }
 }

@@ -36,11 +36,15 @@ fn check(global: &Global, what: &PolicyCheckArgs) -> Result<Exit, Failure> {
 
 /// A policy file as the controller reads it.
 pub(super) fn load(file: &Path) -> Result<Loaded, Failure> {
-    iaso_policy_file::load(file).map_err(|error| match error {
+    iaso_policy_file::load(file).map_err(refused)
+}
+
+pub(super) fn refused(error: PolicyFileError) -> Failure {
+    match error {
         PolicyFileError::Read { path, source } => Failure::Read { file: path, source },
         PolicyFileError::TooLarge { .. }
         | PolicyFileError::Parse { .. }
         | PolicyFileError::Twice { .. }
         | PolicyFileError::Refused { .. } => Failure::Usage(error.to_string()),
-    })
+    }
 }

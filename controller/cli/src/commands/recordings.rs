@@ -54,6 +54,7 @@ pub(super) async fn collect(mut stream: Recording) -> Result<Vec<u8>, Failure> {
 pub(super) async fn save(mut stream: Recording, file: &Path) -> Result<u64, Failure> {
     let failed = |source| Failure::Write {
         file: file.to_owned(),
+        option: "--export",
         source,
     };
     let mut out = File::create(file).map_err(failed)?;

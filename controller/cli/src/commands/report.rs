@@ -27,6 +27,7 @@ pub(super) async fn run(
     if let Some(file) = out {
         fs::write(file, report.body.raw()).map_err(|source| Failure::Write {
             file: file.to_owned(),
+            option: "--out",
             source,
         })?;
         output::complain(&format!("report written to {}", file.display()));

@@ -11,6 +11,10 @@ pub(crate) fn explanation(style: &Style, answer: &Explanation) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "{}", style.bold(&answer.node.to_string()));
     field(&mut out, style, "diagnosis", &answer.diagnosis.or_dash());
+    let evidence: Vec<String> = answer.evidence.iter().map(ToString::to_string).collect();
+    if !evidence.is_empty() {
+        field(&mut out, style, "because", &evidence.join("; "));
+    }
     let next = answer.next_look_ms.map_or_else(
         || "when something changes".to_owned(),
         |ms| format!("in {}", millis(ms)),

@@ -10,6 +10,7 @@ mod policy;
 mod replay;
 #[cfg(test)]
 mod sample;
+mod simulate;
 mod style;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub(crate) use incident::{Timeline, incident_header, incidents};
 pub(crate) use node::{node, nodes};
 pub(crate) use policy::{model as policy_model, policy};
 pub(crate) use replay::{model as replay_model, replay};
+pub(crate) use simulate::simulation;
 pub(crate) use style::Style;
 
 use crate::text;

@@ -197,6 +197,12 @@ pub(super) fn explanation() -> Explanation {
     Explanation {
         node: "styx".into(),
         diagnosis: "isolated".into(),
+        evidence: vec![
+            "agent gone".into(),
+            "lease stale".into(),
+            "reached by 0 of 3 observers, not by the controller".into(),
+            "provider says running".into(),
+        ],
         facts: facts(),
         rungs: vec![
             reason("reboot", false, "was tried at 00:00:11Z and did not help"),

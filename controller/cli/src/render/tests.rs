@@ -147,3 +147,51 @@ fn squeeze(text: &str) -> String {
         .collect::<Vec<_>>()
         .join("\n")
 }
+
+/// What the engine says of styx in the middle of its night, from the engine's own golden trace.
+fn explained_by_the_engine() -> crate::model::Explanation {
+    let golden = include_str!("../../../engine/tests/snapshots/traces__explain_styx.snap");
+    let body = golden.splitn(3, "---\n").nth(2).unwrap();
+    let told: iaso_engine::explain::Explanation = serde_json::from_str(body).unwrap();
+    let reason = |answer: iaso_engine::explain::Answer| crate::model::Reason {
+        name: answer.name.into(),
+        yes: answer.yes,
+        why: answer.why.into(),
+    };
+    let fact = |line: iaso_engine::explain::FactLine| crate::model::Fact {
+        channel: line.channel.into(),
+        vantage: line.vantage.into(),
+        value: line.value.into(),
+        age_ms: line.age_ms,
+        fresh: line.fresh,
+    };
+    crate::model::Explanation {
+        node: told.node.as_str().into(),
+        diagnosis: told.diagnosis.to_string().into(),
+        evidence: told.evidence.iter().map(|e| e.as_str().into()).collect(),
+        facts: told.facts.into_iter().map(fact).collect(),
+        rungs: told.rungs.into_iter().map(reason).collect(),
+        gates: told.gates.into_iter().map(reason).collect(),
+        next_look_ms: Some(5_000),
+        waiting: told.waiting.iter().map(|w| w.to_string().into()).collect(),
+        would_have: Vec::new(),
+    }
+}
+
+#[test]
+fn an_explanation_of_the_engine_is_one_page_with_facts_diagnosis_rungs_gates_and_when_it_looks_again()
+ {
+    let page = explanation(&sample::style(Some(110), false), &explained_by_the_engine());
+    assert!(page.lines().count() <= 60, "{page}");
+    for part in [
+        "diagnosis",
+        "because",
+        "looks again",
+        "Ladder",
+        "Gates",
+        "Signals",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert_snapshot!(page);
+}

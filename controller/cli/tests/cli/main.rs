@@ -8,3 +8,4 @@ mod hostile;
 mod iaso;
 mod policy;
 mod replay;
+mod simulate;
