@@ -20,12 +20,27 @@ where
     V: Deserialize<'de>,
     D: Deserializer<'de>,
 {
-    Vec::<(K, V)>::deserialize(deserializer).map(|pairs| pairs.into_iter().collect())
+    Ok(match Written::deserialize(deserializer)? {
+        Written::Pairs(pairs) => pairs.into_iter().collect(),
+        Written::Map(map) => map,
+    })
+}
+
+/// A map that was written before it became pairs has only keys that are text.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    bound(deserialize = "K: Deserialize<'de> + Ord, V: Deserialize<'de>")
+)]
+enum Written<K, V> {
+    Pairs(Vec<(K, V)>),
+    Map(BTreeMap<K, V>),
 }
 
 #[cfg(test)]
 #[allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a helper that fails is a test that fails"
 )]
 mod tests {
@@ -48,10 +63,17 @@ mod tests {
         for observer in [Observer::Controller, Observer::Node(node.clone())] {
             let value = value.clone();
             let at = Tick(9);
+            facts.silent_since.insert(observer.clone(), at);
             facts.probes.insert(observer, Seen { at, value });
         }
         let text = serde_json::to_string(&world).unwrap();
         assert_eq!(serde_json::from_str::<World>(&text).unwrap(), world);
+        // As it was written before: an object.
+        let mut old = serde_json::to_value(&world).unwrap();
+        let silent = &mut old["nodes"]["styx"]["silent_since"];
+        *silent = serde_json::json!({ "controller": 9 });
+        let read: World = serde_json::from_value(old).unwrap();
+        assert_eq!(read.nodes[&node].silent_since.len(), 1);
         let mut ledger = Ledger::default();
         ledger.paused.insert(None, "all".into());
         ledger.paused.insert(Some(node), "one".into());

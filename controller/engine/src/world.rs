@@ -70,7 +70,7 @@ pub struct NodeFacts {
     #[serde(with = "crate::pairs")]
     pub probes: BTreeMap<Observer, Seen<Vec<ProbeResult>>>,
     /// By observer, since when every round met silence.
-    #[serde(default)]
+    #[serde(default, with = "crate::pairs")]
     pub silent_since: BTreeMap<Observer, Tick>,
     /// The provider's word.
     pub machine: Option<Seen<MachineSeen>>,

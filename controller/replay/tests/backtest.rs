@@ -208,3 +208,15 @@ fn a_policy_that_only_observes_would_have_missed_the_reboot_that_helped() {
         "a smaller rung is not skipped: {found:#?}"
     );
 }
+
+/// `docs/adr/0016-the-journal-is-kept-whole.md` rests on this.
+#[test]
+fn a_night_with_reboot_and_recreate_is_a_small_part_of_a_journal() {
+    let (_, night) = styx();
+    let json = |entry| serde_json::to_string(entry).unwrap().len();
+    let bytes: usize = night.entries.iter().map(json).sum();
+    let entries = night.entries.len();
+    println!("{entries} entries, {bytes} bytes");
+    assert!((20..200).contains(&entries), "{entries} entries");
+    assert!(bytes < 64 << 10, "{bytes} bytes");
+}

@@ -8,7 +8,8 @@
 
 use crate::cloud::Kind;
 use crate::queue::Vantage;
-use crate::scenario::{Fault, Ix, Ms, SECOND, Strike, mode};
+use crate::reading::{expendable, mode};
+use crate::scenario::{Fault, Ix, Ms, SECOND, Strike};
 use crate::sim::Sim;
 use iaso_engine::effect::Effect;
 use iaso_engine::fact::Role;
@@ -203,6 +204,9 @@ impl Sim<'_> {
 
     /// What the policy and the people of this run forbid.
     fn not_allowed(&self, effect: &Effect, rung: &Rung) -> Option<&'static str> {
+        let Some(node) = self.ix(effect) else {
+            return Some("it is of no node");
+        };
         let yes = self.judge.said_yes(&effect.incident, rung);
         let said = self
             .judge
@@ -212,7 +216,7 @@ impl Sim<'_> {
         if said == Some(&false) {
             return Some("a person said no");
         }
-        match mode(&self.scenario.policy, rung) {
+        match mode(&self.scenario.policy, self.truth.setup(node), rung) {
             Mode::Observe => Some("the policy only observes"),
             Mode::Approve if !yes => Some("nobody said yes"),
             Mode::Approve | Mode::Auto => {
@@ -301,7 +305,7 @@ impl Sim<'_> {
             return Some(why.into());
         }
         let yes = self.judge.said_yes(&effect.incident, &Rung::Recreate);
-        let expendable = self.scenario.policy.local_data_expendable || yes;
+        let expendable = expendable(&self.scenario.policy, self.truth.setup(node)) || yes;
         if self.truth.hosts[node].data && self.scenario.has_cluster && !expendable {
             return Some("local data lies on it".into());
         }

@@ -26,6 +26,7 @@ pub mod picture;
 pub mod plant;
 mod pursue;
 mod queue;
+mod reading;
 pub mod rng;
 pub mod scenario;
 pub mod score;

@@ -4,7 +4,6 @@
 use iaso_engine::fact::Role;
 use iaso_engine::id::NodeName;
 use iaso_engine::policy::{Mode, Policy};
-use iaso_engine::record::Rung;
 
 /// Milliseconds since the run began, or a span of them.
 pub type Ms = u64;
@@ -477,17 +476,5 @@ impl Strike {
             | Fault::Paused
             | Fault::Crash { .. } => "other",
         }
-    }
-}
-
-/// The mode of a rung by the policy's own keys. The reference reads the policy by itself: it asks the engine nothing.
-pub(crate) fn mode(policy: &Policy, rung: &Rung) -> Mode {
-    match rung {
-        Rung::Fix(_) => policy.fix,
-        Rung::Start => policy.start,
-        Rung::Reboot => policy.reboot,
-        Rung::Rescue => policy.rescue,
-        Rung::Recreate => policy.recreate,
-        Rung::Page => Mode::Auto,
     }
 }

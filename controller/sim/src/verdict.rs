@@ -2,7 +2,8 @@
 
 use crate::cloud::Kind;
 use crate::judge::Wrong;
-use crate::scenario::{Answer, Fault, Ix, Ms, RebootManner, RecreateManner, SECOND, mode};
+use crate::reading::{expendable, mode, strictest};
+use crate::scenario::{Answer, Fault, Ix, Ms, RebootManner, RecreateManner, SECOND};
 use crate::sim::Sim;
 use iaso_engine::effect::Action;
 use iaso_engine::fact::Role;
@@ -145,7 +146,7 @@ impl Sim<'_> {
         }
         let setup = self.truth.setup(ix);
         let allowed = |rung: &Rung| {
-            let observed = mode(&self.scenario.policy, rung) == Mode::Observe;
+            let observed = mode(&self.scenario.policy, setup, rung) == Mode::Observe;
             let server = *rung == Rung::Recreate && setup.role == Role::Server;
             let machine = setup.machine || matches!(rung, Rung::Fix(_));
             !observed && !server && machine
@@ -187,14 +188,15 @@ impl Sim<'_> {
     fn explain(&self, ix: Ix, index: usize, rung: &Rung) -> &'static str {
         let strike = self.truth.strike(index);
         let policy = &self.scenario.policy;
+        let setup = self.truth.setup(ix);
         let on = |wanted: fn(Fault) -> bool| self.truth.global(wanted).is_some();
         let incident = self.driver.ledger.open_incident(&self.truth.setup(ix).name);
-        let approve = mode(policy, rung) == Mode::Approve;
+        let approve = mode(policy, setup, rung) == Mode::Approve;
         let data =
-            *rung == Rung::Recreate && self.truth.hosts[ix].data && !policy.local_data_expendable;
+            *rung == Rung::Recreate && self.truth.hosts[ix].data && !expendable(policy, setup);
         let yes = incident.is_some_and(|i| self.judge.said_yes(&i.id, rung));
         let smaller = matches!(rung, Rung::Recreate)
-            && mode(policy, &Rung::Reboot) == Mode::Approve
+            && mode(policy, setup, &Rung::Reboot) == Mode::Approve
             && self.scenario.operator.answer != Answer::Yes;
         if self.cut_short {
             return "time";
@@ -222,7 +224,8 @@ impl Sim<'_> {
     fn explain_machine(&self, ix: Ix, rung: &Rung) -> Option<&'static str> {
         let manner = &self.scenario.provider;
         let policy = &self.scenario.policy;
-        let observes = |smaller: &Rung| mode(policy, smaller) == Mode::Observe;
+        let setup = self.truth.setup(ix);
+        let observes = |smaller: &Rung| mode(policy, setup, smaller) == Mode::Observe;
         let off = self.truth.has(ix, |f| f == Fault::PowerOff);
         if (off && observes(&Rung::Start)) || (*rung == Rung::Recreate && observes(&Rung::Reboot)) {
             return Some("a smaller rung is only observed");
@@ -259,7 +262,7 @@ impl Sim<'_> {
         let reboot_broken =
             manner.reboot != RebootManner::Works && self.taken(ix, Kind::Reboot) > 0;
         let server = self.truth.setup(ix).role == Role::Server;
-        if reboot_broken && (server || mode(policy, &Rung::Recreate) != Mode::Auto) {
+        if reboot_broken && (server || mode(policy, setup, &Rung::Recreate) != Mode::Auto) {
             return Some("provider-failed");
         }
         let recreates = self
@@ -445,7 +448,9 @@ impl Sim<'_> {
                     == Some(&false)
             }
             Waiting::LocalData { .. } => self.truth.hosts[ix].data,
-            Waiting::ObserveOnly { rung } => mode(&self.scenario.policy, rung) == Mode::Observe,
+            Waiting::ObserveOnly { rung } => {
+                strictest(&self.scenario.policy, self.truth.setup(ix), rung) == Mode::Observe
+            }
             Waiting::ControlPlane | Waiting::EtcdQuorum { .. } => {
                 self.truth.setup(ix).role == Role::Server
             }

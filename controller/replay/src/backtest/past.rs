@@ -90,12 +90,21 @@ impl Past {
                 && is_same(&done.effect.action, &effect.action)
         })?;
         done.used = true;
-        // Later than then: after the same time. Earlier: when it was known then, for the world changed only then.
+        // What changes the machine, done later than then: after the same time. Earlier: when it was known then, for the world changed only
+        // then. What prepares for that takes as long as it took then: else nothing could ever come earlier.
+        let disruptive = effect.action.is_disruptive();
         let shift = now.since(done.at);
         let outcomes = done.outcomes.iter();
         Some(
             outcomes
-                .map(|(at, outcome)| (at.after(shift), outcome.clone()))
+                .map(|(at, outcome)| {
+                    let due = if disruptive {
+                        at.after(shift)
+                    } else {
+                        now.after(at.since(done.at))
+                    };
+                    (due, outcome.clone())
+                })
                 .collect(),
         )
     }

@@ -329,10 +329,12 @@ fn crashes(all: &[CrashText]) -> Result<Vec<CrashOn>, String> {
 }
 
 /// The names of actions.
-const STEPS: [&str; 15] = [
+const STEPS: [&str; 17] = [
     "apply-fix",
     "reboot",
     "start",
+    "rescue",
+    "leave-rescue",
     "remember",
     "cordon",
     "store-password",

@@ -290,9 +290,12 @@ fn decided(rung: &Rung) -> String {
 fn name(action: &Action) -> Option<String> {
     match action {
         Action::ApplyFix { plugin, fix } => Some(format!("fix {plugin}/{fix}")),
-        Action::Reboot | Action::Start | Action::Recreate { .. } => Some(action.name().to_owned()),
+        Action::Reboot | Action::Start | Action::Rescue { .. } | Action::Recreate { .. } => {
+            Some(action.name().to_owned())
+        }
         Action::Page { .. } => Some("page".into()),
         Action::Remember
+        | Action::LeaveRescue
         | Action::Cordon
         | Action::StorePassword
         | Action::PrepareScript
@@ -310,11 +313,13 @@ fn done(action: &Action) -> Option<&'static str> {
         Action::ApplyFix { .. } => Some("fix done"),
         Action::Reboot => Some("rebooted, by the provider's word"),
         Action::Start => Some("powered on"),
+        Action::Rescue { .. } => Some("rescue image asked for"),
         Action::Recreate { .. } => Some("machine recreated"),
         Action::Release => Some("workloads released"),
         Action::Uncordon => Some("uncordoned"),
         Action::StorePassword => Some("password stored and read back"),
         Action::Remember
+        | Action::LeaveRescue
         | Action::Cordon
         | Action::PrepareScript
         | Action::Restore { .. }

@@ -296,7 +296,7 @@ fn hear(seen: &mut Seen, at: Ms, record: &Record) {
         Record::RungStarted { rung, why, .. } => {
             let kind = match StepKind::of(rung) {
                 StepKind::Fix => Kind::Fix,
-                StepKind::Start | StepKind::Reboot => Kind::Power,
+                StepKind::Start | StepKind::Reboot | StepKind::Rescue => Kind::Power,
                 StepKind::Recreate => Kind::Recreate,
                 StepKind::Page => Kind::Parked,
             };

@@ -170,6 +170,8 @@ fn acts(run: &Run) -> Acts {
             Action::Page { .. } => &mut acts.pages,
             Action::Remember
             | Action::Cordon
+            | Action::Rescue { .. }
+            | Action::LeaveRescue
             | Action::StorePassword
             | Action::PrepareScript
             | Action::Release

@@ -46,6 +46,7 @@ fn title(out: &mut String, style: &Style, model: &Model<'_>) {
         ("fix", p.fix),
         ("start", p.start),
         ("reboot", p.reboot),
+        ("rescue", p.rescue),
         ("recreate", p.recreate),
     ] {
         field(out, style, key, in_words(value));
