@@ -29,7 +29,7 @@ fn phases(canvas: &mut Canvas, story: &Story, y: f64) -> f64 {
         y,
         14.0,
         "strong",
-        "Time by phase, from the fault to the end",
+        "Time by phase, added up from the fault to the end",
     ));
     let total = |i: &IncidentStory| i.phases.all().iter().map(|(_, secs)| secs).sum::<u64>();
     let longest = story.incidents.iter().map(total).max().unwrap_or(0);
