@@ -87,7 +87,6 @@ const PLAIN: &[libc::c_long] = &[
 const LAST: &[libc::c_long] = &[
     libc::SYS_clone,
     libc::SYS_clone3,
-    libc::SYS_prctl,
     libc::SYS_seccomp,
 ];
 
