@@ -159,7 +159,16 @@ fn rungs(policy: &Policy, seen: &Assessment, incident: &Incident) -> Vec<Answer>
     if let Next::Take { rung, .. } = &next {
         all.push(rung.clone());
     }
-    all.extend([Rung::Start, Rung::Reboot, Rung::Recreate, Rung::Page]);
+    all.extend([Rung::Start, Rung::Reboot]);
+    // Most ladders do without it: of those nobody asks.
+    let steps = policy.steps(seen.diagnosis);
+    all.extend(
+        steps
+            .iter()
+            .any(|t| t.kind == StepKind::Rescue)
+            .then_some(Rung::Rescue),
+    );
+    all.extend([Rung::Recreate, Rung::Page]);
     let mut answers: Vec<Answer> = Vec::new();
     for rung in all {
         let name = rung.to_string();

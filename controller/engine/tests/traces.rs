@@ -11,7 +11,8 @@ use iaso_engine::effect::{Outcome, Yield};
 use iaso_engine::explain::explain;
 use iaso_engine::fact::{MachineState, Role};
 use iaso_engine::policy::Mode;
-use iaso_engine::record::{Record, Rung};
+use iaso_engine::policy::step::{Step, StepKind};
+use iaso_engine::record::{Diagnosis, Record, Rung};
 use iaso_engine::report::Report;
 use night::{Night, Reach, critical, failed, in_state, name, not_started, unknown};
 
@@ -57,6 +58,21 @@ fn explain_answers_for_every_rung_and_gate() {
         serde_json::to_string_pretty(&told).expect("JSON")
     );
     assert!(explain(&night.situation(), &name("nobody")).is_none());
+}
+
+#[test]
+fn explain_answers_for_the_rescue_image_where_the_ladder_has_it() {
+    let mut night = styx();
+    let isolated = [StepKind::Reboot, StepKind::Rescue, StepKind::Recreate].map(Step::new);
+    night
+        .policy
+        .ladder
+        .insert(Diagnosis::Isolated, isolated.to_vec());
+    let night = night.run(140);
+    let told = explain(&night.situation(), &name("styx")).expect("styx is in the inventory");
+    let rungs: Vec<&str> = told.rungs.iter().map(|r| r.name.as_str()).collect();
+    assert_eq!(rungs, ["reboot", "start", "rescue", "recreate", "page"]);
+    assert!(told.rungs[2].why.contains("rung 2 of 3"), "{told:#?}");
 }
 
 #[test]
