@@ -15,9 +15,9 @@ pub(crate) struct SimArguments {
 
 /// Builds it, runs it, and fails if something happened that must never happen.
 pub(crate) fn run(arguments: &SimArguments) -> Result<()> {
-    let build = ["build", "--locked", "--release", "-p", "iaso-sim"];
+    let build = ["build", "--locked", "--profile", "sim", "-p", "iaso-sim"];
     step("the simulator", cargo().args(build))?;
-    let program = target_dir().join("release/iaso-sim");
+    let program = target_dir().join("sim/iaso-sim");
     let status = Command::new(&program)
         .current_dir(root())
         .args(&arguments.arguments)

@@ -117,6 +117,11 @@ pub(crate) fn answers_anybody(s: &Situation<'_>, node: &NodeName) -> bool {
     answers(s, node).iter().any(|(_, answered)| *answered)
 }
 
+/// When it last answered a probe of this controller or of an agent.
+pub(crate) fn answered(s: &Situation<'_>, node: &NodeName) -> Option<Tick> {
+    s.world.nodes.get(node)?.answered
+}
+
 /// Silence met lately, and not before `after`, by live observers, and whether the controller is one.
 pub(crate) fn silence(s: &Situation<'_>, node: &NodeName, after: Tick) -> (usize, bool) {
     let mut heard = answers(s, node);

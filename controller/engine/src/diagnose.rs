@@ -48,6 +48,8 @@ pub struct Assessment {
     pub machine: Machine,
     /// Critical findings.
     pub faults: Vec<Fault>,
+    /// Nothing shows that it ever joined.
+    pub stranger: bool,
     /// What it is, were this node alone in the world.
     pub alone: Diagnosis,
     /// What it is.
@@ -75,7 +77,7 @@ impl Assessment {
     }
 
     /// The node is down, or may be: it counts for a storm.
-    fn is_down(&self) -> bool {
+    fn is_down(&self, quorum: u32) -> bool {
         let agent_speaks = matches!(self.agent, Agent::Up { .. });
         self.bad_since.is_some()
             && match self.alone {
@@ -88,10 +90,11 @@ impl Assessment {
                 | Diagnosis::ProviderUnknown
                 | Diagnosis::GoneNoProvider
                 | Diagnosis::Unknown => !agent_speaks,
+                // Kubernetes alone hears it: its network is down.
+                Diagnosis::AgentLost => self.reach.is_silence(quorum),
                 Diagnosis::Healthy
                 | Diagnosis::CheckFailing
                 | Diagnosis::NotReady
-                | Diagnosis::AgentLost
                 | Diagnosis::Flapping
                 | Diagnosis::ControllerCutOff
                 | Diagnosis::Storm
@@ -203,9 +206,15 @@ impl Assessments {
         };
         let policy = self.policies.get(name).unwrap_or(s.policy);
         node.reach = reach::reach(s, name, &self.healthy_observers, Tick(0));
-        // It has an open incident that once knew more of it: so it did join.
         let open = s.ledger.open_incident(name);
-        let known = open.is_some_and(|i| i.diagnosis != Diagnosis::NeverJoined);
+        let known = open.is_some_and(|i| {
+            // Without Kubernetes to ask, one that never spoke to anybody is said to have never joined, and nothing else.
+            let by_default = !s.inventory.has_cluster;
+            i.joined.unwrap_or(by_default) || i.recreate().is_some()
+        });
+        let facts = s.world.nodes.get(name).and_then(|f| f.kube.as_ref());
+        let exists = facts.is_some_and(|kube| kube.value.exists);
+        node.stranger = is_stranger(node, known || exists);
         node.unheard_since = unheard_since(s, policy, name, node);
         node.alone = alone(s, policy, node, known);
         if open.is_some_and(|i| speaks_from_rescue(s, policy, node, i)) {
@@ -243,6 +252,7 @@ fn listen(s: &Situation<'_>, policy: &Policy, spec: &NodeSpec) -> Assessment {
         unheard_since: None,
         machine: channel::machine(s, spec, facts),
         faults,
+        stranger: false,
         alone: Diagnosis::Unknown,
         diagnosis: Diagnosis::Unknown,
         evidence: Vec::new(),
@@ -294,7 +304,15 @@ fn is_flapping(s: &Situation<'_>, policy: &Policy, name: &NodeName, alone: Diagn
     comes_and_goes && s.ledger.flaps(name, s.now, window) >= policy.flapping_times
 }
 
-/// The table of the design, for one node alone. `known`: it has an open incident, so it did join once.
+/// It may never have joined, and nobody who knows can be asked. That a server once did, its cluster shows.
+fn is_stranger(node: &Assessment, known: bool) -> bool {
+    !known
+        && node.role == Role::Worker
+        && matches!(node.agent, Agent::Gone { seen: false, .. })
+        && matches!(node.lease, Lease::Unknown { .. })
+}
+
+/// The table of the design, for one node alone. `known`: it has an open incident that once knew more of it, so it did join.
 fn alone(s: &Situation<'_>, policy: &Policy, node: &Assessment, known: bool) -> Diagnosis {
     match (&node.agent, &node.lease) {
         (Agent::Unknown | Agent::Lapsed, _) | (Agent::Gone { .. }, Lease::Young) => {
@@ -307,6 +325,7 @@ fn alone(s: &Situation<'_>, policy: &Policy, node: &Assessment, known: bool) -> 
         {
             Diagnosis::NeverJoined
         }
+        (Agent::Gone { .. }, Lease::Unknown { .. }) if node.stranger => Diagnosis::Unknown,
         (Agent::Gone { .. }, lease) => without_agent(node, lease, policy.quorum),
     }
 }

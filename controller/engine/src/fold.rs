@@ -160,6 +160,9 @@ impl Incident {
             diagnosis: *diagnosis,
             diagnosed: at,
             answered: None,
+            joined: diagnosis.shows_joined(),
+            off: (*diagnosis == Diagnosis::PoweredOff).then_some(at),
+            on: None,
             standing: Standing::Open,
             rungs: Vec::new(),
             effects: Vec::new(),
@@ -181,11 +184,17 @@ impl Incident {
                 if is_held(*diagnosis) || is_held(self.diagnosis) {
                     self.held = Some(at);
                 }
+                if *diagnosis == Diagnosis::PoweredOff {
+                    (self.off, self.on) = (Some(at), None);
+                } else if *diagnosis == Diagnosis::Isolated && self.off.is_some() {
+                    self.on = self.on.or(Some(at));
+                }
                 self.diagnosis = *diagnosis;
                 self.diagnosed = at;
                 if diagnosis.is_answered() {
                     self.answered = Some(at);
                 }
+                self.joined = diagnosis.shows_joined().or(self.joined);
                 self.forget_veto();
             }
             Record::WaitingChanged { waiting, .. } => self.waiting.clone_from(waiting),

@@ -58,6 +58,9 @@ pub type Answer = (&'static str, Option<Waiting>);
 
 type Gate = fn(&Question<'_>) -> Option<Waiting>;
 
+/// A machine that answered a probe so lately is not taken for dead: 30 rounds of the default policy.
+const LULL: Duration = Duration::from_mins(5);
+
 /// So few other observers that a quorum may be all but one of them.
 const FEW_OBSERVERS: usize = 5;
 
@@ -77,7 +80,13 @@ const ALWAYS: [(&str, Gate); 12] = [
 ];
 const FIX: [(&str, Gate); 1] = [("fix-budget", quota::fix_budget)];
 const POWER: [(&str, Gate); 2] = [("provider", provider), ("fresh-provider", fresh_machine)];
-const GROUNDS: [(&str, Gate); 2] = [("fresh-probes", fresh_probes), ("quorum", quorum)];
+const GROUNDS: [(&str, Gate); 5] = [
+    ("fresh-probes", fresh_probes),
+    ("quorum", quorum),
+    ("lasting-silence", lasting_silence),
+    ("silent-kubelet", silent_kubelet),
+    ("boots", boots),
+];
 const SWITCH: [(&str, Gate); 1] = [("reboot-budget", quota::reboot_budget)];
 const REBOOT: [(&str, Gate); 3] = [
     ("lost-by-kubernetes", lost_by_kubernetes),
@@ -237,15 +246,16 @@ fn fresh_machine(q: &Question<'_>) -> Option<Waiting> {
     })
 }
 
-/// A powered-off machine needs no probes: the provider's word is certain.
+/// A powered-off machine needs no probes: the provider's word is certain, unless somebody hears it all the same.
 fn is_off(q: &Question<'_>) -> bool {
-    matches!(
+    let stopped = matches!(
         &q.node.machine,
         Machine::Known {
             state: MachineState::Stopped,
             busy: None
         }
-    )
+    );
+    stopped && !q.answers()
 }
 
 fn fresh_probes(q: &Question<'_>) -> Option<Waiting> {
@@ -320,6 +330,45 @@ fn lost_by_kubernetes(q: &Question<'_>) -> Option<Waiting> {
             })
         }
     }
+}
+
+/// What answered a probe a moment ago and is silent to all now may only be hard to hear: where answers are lost, a few in a row say little.
+fn lasting_silence(q: &Question<'_>) -> Option<Waiting> {
+    let facts = q.situation.world.nodes.get(&q.incident.node)?;
+    let answered = facts.answered?;
+    let until = answered.after(LULL);
+    let fade = Duration::from_secs(q.policy.probe_fresh_secs);
+    let rescue = q.incident.was_rescue(answered, fade);
+    (!q.answers() && !rescue && q.situation.now < until).then(|| Waiting::Patience {
+        until,
+        of: "it answered a probe not long ago".into(),
+    })
+}
+
+/// A lease that changed lately was renewed by something that lives, whatever is thought of the others' leases.
+fn silent_kubelet(q: &Question<'_>) -> Option<Waiting> {
+    let s = q.situation;
+    let facts = s.world.nodes.get(&q.incident.node)?;
+    let kube = &facts.kube.as_ref()?.value;
+    let until = kube
+        .lease_changed?
+        .after(Duration::from_secs(s.policy.lease_stale_secs));
+    let held = s.inventory.has_cluster && kube.exists && !q.answers() && s.now < until;
+    held.then(|| Waiting::Patience {
+        until,
+        of: "its lease was renewed not long ago".into(),
+    })
+}
+
+/// It was off until a moment ago: whoever powered it on, it has its time to boot.
+fn boots(q: &Question<'_>) -> Option<Waiting> {
+    let wait = Duration::from_secs(q.policy.reboot_wait_secs);
+    let until = q.incident.on?.after(wait);
+    let held = *q.rung != Rung::Rescue && q.situation.now < until;
+    held.then(|| Waiting::Patience {
+        until,
+        of: "it was powered off a moment ago, and boots".into(),
+    })
 }
 
 fn control_plane(q: &Question<'_>) -> Option<Waiting> {

@@ -95,7 +95,18 @@ pub(crate) enum Need {
     Gone,
 }
 
-pub(crate) fn need(policy: &Policy, diagnosis: Diagnosis, kind: StepKind) -> Need {
+pub(crate) fn need(
+    policy: &Policy,
+    diagnosis: Diagnosis,
+    kind: StepKind,
+    incident: &Incident,
+) -> Need {
+    // What is off is powered on before anything larger is done.
+    let off = diagnosis == Diagnosis::PoweredOff && kind != StepKind::Start;
+    let starts = |t: &Terms| t.kind == StepKind::Start;
+    if off && policy.steps(diagnosis).iter().any(starts) && incident.attempts(&Rung::Start) == 0 {
+        return Need::Gone;
+    }
     if policy.steps(diagnosis).iter().any(|t| t.kind == kind) {
         return Need::Stands;
     }

@@ -80,6 +80,15 @@ pub struct Incident {
     /// When a diagnosis was last made that somebody whom the machine answered speaks for.
     #[serde(default)]
     pub answered: Option<Tick>,
+    /// Whether its node joined the cluster once, by the latest diagnosis that shows it.
+    #[serde(default)]
+    pub joined: Option<bool>,
+    /// When it was last found to be powered off.
+    #[serde(default)]
+    pub off: Option<Tick>,
+    /// When it was first found to run after that.
+    #[serde(default)]
+    pub on: Option<Tick>,
     /// Where it stands.
     pub standing: Standing,
     /// In the order they were begun.

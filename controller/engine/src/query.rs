@@ -220,14 +220,25 @@ impl Incident {
         last.is_some_and(|(at, _, yes)| *yes && *at > after)
     }
 
-    /// A power-on or a reboot of this incident brought the node back for a while.
+    /// A power-on or a reboot of this incident brought the node back for a while: it was found well, or it lived at any time since the
+    /// call was decided on. When a call whose outcome was long in doubt was in truth carried out, nobody knows.
     #[must_use]
     pub fn helped_for_a_while(&self) -> Option<&RungState> {
         self.rungs
             .iter()
             .rev()
             .filter(|r| matches!(r.rung, Rung::Start | Rung::Reboot))
-            .find(|r| matches!(r.ended, Some((_, RungResult::Recovered))))
+            .find(|r| {
+                let recovered = matches!(r.ended, Some((_, RungResult::Recovered)));
+                recovered || self.effects_of(r).any(|e| self.lived_since(e))
+            })
+    }
+
+    /// The machine answered after a power call was decided on that began, or may have.
+    #[must_use]
+    pub fn lived_since(&self, effect: &EffectState) -> bool {
+        let is_power = matches!(effect.effect.action, Action::Start | Action::Reboot);
+        is_power && !effect.never_began() && self.answered.is_some_and(|at| at > effect.intended)
     }
 
     /// The latest rescue that happened or may have happened.
@@ -255,6 +266,14 @@ impl Incident {
         let (ended, result) = rung.ended?;
         let left = self.last_done("leave-rescue").map(|e| e.intended);
         (result == RungResult::NoHelp).then(|| left.is_none_or(|at| at >= ended))
+    }
+
+    /// What answered at a moment was the rescue image of this incident, or may have been.
+    #[must_use]
+    pub fn was_rescue(&self, at: Tick, fade: Duration) -> bool {
+        let began = self.rescue().map(|e| e.intended);
+        let left = self.left_rescue();
+        began.is_some_and(|from| at >= from) && left.is_none_or(|left| at < left.after(fade))
     }
 
     /// What answers, or does not, is the provider's rescue image, or may be: its words count for `fade` after it was left.

@@ -83,6 +83,30 @@ impl Diagnosis {
     }
 }
 
+impl Diagnosis {
+    /// Whether it shows that a node joined once, or never did. What is held, or unknown, says nothing of that.
+    #[must_use]
+    pub(crate) fn shows_joined(self) -> Option<bool> {
+        match self {
+            Self::Unknown | Self::ControllerCutOff | Self::Storm => None,
+            Self::NeverJoined => Some(false),
+            Self::Healthy
+            | Self::K3sAgentDown
+            | Self::CheckFailing
+            | Self::NotReady
+            | Self::AgentLost
+            | Self::Hung
+            | Self::PartialPartition
+            | Self::Flapping
+            | Self::Isolated
+            | Self::PoweredOff
+            | Self::ProviderTrouble
+            | Self::ProviderUnknown
+            | Self::GoneNoProvider => Some(true),
+        }
+    }
+}
+
 /// A rung of the ladder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

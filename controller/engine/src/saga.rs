@@ -57,7 +57,7 @@ pub(crate) fn step(w: &mut Work<'_>, incident: &Incident, rung: &RungState) {
 }
 
 fn prepare(w: &mut Work<'_>, incident: &Incident, rung: &RungState) {
-    match need(w.policy, w.node.diagnosis, StepKind::Recreate) {
+    match need(w.policy, w.node.diagnosis, StepKind::Recreate, incident) {
         Need::Gone => {
             if undo(w, incident) {
                 let why = format!(
@@ -70,6 +70,7 @@ fn prepare(w: &mut Work<'_>, incident: &Incident, rung: &RungState) {
         }
         Need::Unsure => {
             w.gates_open(incident, &rung.rung, rung.started);
+            w.explain_unknown(incident);
             return;
         }
         Need::Stands => {}

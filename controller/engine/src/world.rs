@@ -72,6 +72,9 @@ pub struct NodeFacts {
     /// By observer, since when every round met silence.
     #[serde(default, with = "crate::pairs")]
     pub silent_since: BTreeMap<Observer, Tick>,
+    /// When it last answered a probe, whoever asked.
+    #[serde(default)]
+    pub answered: Option<Tick>,
     /// The provider's word.
     pub machine: Option<Seen<MachineSeen>>,
     /// The provider's meters.
@@ -200,6 +203,9 @@ impl World {
 
 impl NodeFacts {
     fn hear(&mut self, now: Tick, observer: Observer, results: Vec<ProbeResult>) {
+        if heard(&results) == Some(true) {
+            self.answered = Some(now);
+        }
         match heard(&results) {
             Some(false) => {
                 self.silent_since.entry(observer.clone()).or_insert(now);

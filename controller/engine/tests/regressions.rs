@@ -3,11 +3,14 @@
 mod night;
 
 use iaso_engine::effect::{Action, Outcome};
+use iaso_engine::fact::Role;
 use iaso_engine::id::EffectId;
 use iaso_engine::ledger::Standing;
+use iaso_engine::plan::plan;
 use iaso_engine::policy::Mode;
 use iaso_engine::record::{Record, Rung};
-use night::{Night, critical, failed, not_started};
+use night::{Night, Reach, critical, failed, name, not_started, stopped};
+use std::time::Duration;
 
 fn approve(night: &mut Night, rung: Rung) {
     let incident = night.ledger.incidents.keys().next_back();
@@ -148,4 +151,153 @@ fn last_reboot(night: &Night) -> EffectId {
     let reboots = night.ledger.effects();
     let last = reboots.filter(|e| e.effect.action == Action::Reboot).last();
     last.expect("it was intended").effect.id.clone()
+}
+
+/// The provider's answer came after the machine had lived and died again, and it was wiped.
+#[test]
+fn a_machine_that_lived_while_its_reboot_was_in_doubt_is_not_wiped() {
+    let mut night = Night::new();
+    let lost = Outcome::InDoubt {
+        detail: "no answer".into(),
+    };
+    night.replies.insert("reboot", vec![lost]);
+    night.at.push((60, |n| n.cut("styx")));
+    night.at.push((200, |n| n.heal("styx")));
+    night.at.push((260, |n| n.cut("styx")));
+    night.at.push((330, |n| {
+        n.replies.remove("reboot");
+    }));
+    let night = night.run(1_500);
+    assert_eq!(night.intended("reboot"), 1, "{}", night.trace());
+    assert_eq!(night.intended("recreate"), 0, "{}", night.trace());
+    assert!(pages(&night) > 0, "{}", night.trace());
+}
+
+/// It looked again only after the last word was old: what the provider said came and went, and never lasted.
+#[test]
+fn the_provider_is_asked_again_before_its_word_is_old() {
+    let mut night = Night::new();
+    night.policy.machine_fresh_secs = 20;
+    night.policy.probe_round_secs = 40;
+    night.policy.probe_fresh_secs = 120;
+    night.policy.confirm_secs = 100;
+    night.at.push((60, |n| n.cut("styx")));
+    let mut night = night.run(120);
+    for _ in 0..60 {
+        night.second += 1;
+        night.tick();
+        let asked = night.world.nodes.get(&name("styx"));
+        let asked = asked.and_then(|f| f.machine.as_ref()).map(|m| m.at);
+        let half = asked.expect("it was asked").after(Duration::from_secs(10));
+        let wake = plan(&night.situation()).next_wake;
+        let wake = wake.expect("a silent node is looked at again");
+        let soon = night.now().after(Duration::from_secs(1));
+        // Once it is due it is asked at once, and the answer is awaited.
+        assert!(half < soon || wake <= half, "{}", night.trace());
+    }
+}
+
+/// A controller that had just started asked a person to give up data of which Kubernetes would say a moment later that there is none.
+#[test]
+fn nobody_is_asked_to_give_up_data_before_kubernetes_could_say_what_there_is() {
+    let mut night = Night::new();
+    night.at.push((60, |n| n.cut("styx")));
+    while night.intended("prepare-script") == 0 {
+        assert!(night.second < 900, "{}", night.trace());
+        night.second += 1;
+        night.tick();
+    }
+    night.crash();
+    night.api_trouble = Some("timed out".into());
+    let mut night = {
+        let end = night.second + 60;
+        night.run(end)
+    };
+    night.api_trouble = None;
+    let night = {
+        let end = night.second + 400;
+        night.run(end)
+    };
+    assert_eq!(pages(&night), 0, "{}", night.trace());
+    assert_eq!(night.recreated, 1, "{}", night.trace());
+}
+
+/// Its incident was opened while Kubernetes did not answer; that was taken for a proof that it had joined once, and it was powered on.
+#[test]
+fn a_node_that_never_joined_is_left_alone_when_kubernetes_was_away_meanwhile() {
+    let mut night = Night::new();
+    night.add("lethe", Role::Worker, true);
+    night.api_trouble = Some("timed out".into());
+    let lethe = night.host("lethe");
+    (lethe.agent, lethe.lease, lethe.unknown_to_kube) = (false, false, true);
+    lethe.reach = Reach::Nobody;
+    lethe.machine = stopped();
+    night.at.push((300, |n| n.api_trouble = None));
+    let night = night.run(3_000);
+    let acts = ["start", "reboot", "recreate"].map(|act| night.intended(act));
+    assert_eq!(acts, [0, 0, 0], "{}", night.trace());
+    assert!(pages(&night) > 0, "{}", night.trace());
+}
+
+/// It waited for the others for ever, and told nobody.
+#[test]
+fn a_person_is_told_when_a_hung_machine_waits_for_others_that_do_not_come_back() {
+    let mut night = Night::new();
+    night.host("calypso").cordoned = true;
+    night.at.push((60, |n| {
+        let styx = n.host("styx");
+        (styx.agent, styx.lease) = (false, false);
+    }));
+    let night = night.run(1_000);
+    assert_eq!(pages(&night), 0, "not yet\n{}", night.trace());
+    let night = night.run(2_000);
+    assert_eq!(pages(&night), 1, "{}", night.trace());
+    assert_eq!(night.intended("reboot"), 0, "{}", night.trace());
+}
+
+/// Where answers are lost, a few silent rounds in a row were taken for a dead machine.
+#[test]
+fn what_answered_a_probe_a_moment_ago_is_not_rebooted_for_its_silence() {
+    let mut night = Night::new();
+    night.at.push((60, |n| {
+        n.cut("styx");
+        n.host("styx").reach = Reach::PeersOnly;
+    }));
+    night
+        .at
+        .push((200, |n| n.host("styx").reach = Reach::Nobody));
+    let night = night.run(480);
+    assert_eq!(night.intended("reboot"), 0, "{}", night.trace());
+    let night = night.run(640);
+    assert_eq!(night.intended("reboot"), 1, "{}", night.trace());
+}
+
+/// It waited for a yes to the recreate, and did not think of the switch.
+#[test]
+fn what_turns_out_to_be_off_is_powered_on_before_anybody_is_asked_to_wipe_it() {
+    let mut night = Night::new();
+    night.host("styx").local_data = vec!["pvc-1".into()];
+    night.at.push((60, |n| n.cut("styx")));
+    night.at.push((500, |n| n.host("styx").machine = stopped()));
+    night.after.insert("start", (20, |n| n.heal("styx")));
+    let night = night.run(1_500);
+    let acts = ["start", "recreate"].map(|act| night.intended(act));
+    assert_eq!(acts, [1, 0], "{}", night.trace());
+    assert!(night.closed(), "{}", night.trace());
+}
+
+/// A split that left one of two nodes its way to Kubernetes was taken for the fault of the other.
+#[test]
+fn two_nodes_that_nobody_reaches_are_a_storm_even_if_kubernetes_hears_one() {
+    let mut night = Night::new();
+    night.add("acheron", Role::Worker, true);
+    night.add("lethe", Role::Worker, true);
+    night.at.push((60, |n| {
+        n.cut("styx");
+        n.cut("lethe");
+        n.host("lethe").lease = true;
+    }));
+    let night = night.run(900);
+    assert_eq!(night.intended("reboot"), 0, "{}", night.trace());
+    assert!(pages(&night) > 0, "{}", night.trace());
 }

@@ -1,6 +1,7 @@
 //! What effects do to the truth: at the provider, on the machine, in Kubernetes and in the secret store.
 
 use crate::cloud::{Kind, Operation, State};
+use crate::judge::Page;
 use crate::pursue::{done, kind, not_started};
 use crate::queue::{Event, Reply};
 use crate::rng::hash;
@@ -345,7 +346,12 @@ impl Sim<'_> {
                 None => done(Yield::Nothing),
             },
             Action::Page { message } => {
-                self.judge.paged(&effect.incident, message);
+                self.judge.paged(Page {
+                    at: self.now,
+                    node,
+                    incident: effect.incident.clone(),
+                    text: message.clone(),
+                });
                 done(Yield::Nothing)
             }
             Action::ApplyFix { .. } | Action::Reboot | Action::Start | Action::Recreate { .. } => {

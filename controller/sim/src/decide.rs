@@ -84,14 +84,17 @@ impl Sim<'_> {
     fn plan_vetted(&mut self) -> Plan {
         let (now, plant) = (self.now, self.plant);
         self.driver.steps = self.driver.steps.saturating_add(1);
+        let touched = std::mem::take(&mut self.driver.touched);
+        let mut planner = std::mem::take(&mut self.driver.planner);
         let situation = self.driver.situation(now);
-        let mut next = plant.plan(&situation);
+        let mut next = plant.plan(&situation, &mut planner, touched);
         if !next
             .records
             .iter()
             .any(|record| matches!(record, Record::Intended { .. }))
         {
             self.driver.vetoed.clear();
+            self.driver.planner = planner;
             return next;
         }
         let vetoes: BTreeMap<usize, String> = plant
@@ -113,6 +116,11 @@ impl Sim<'_> {
         let of_stopped =
             |record: &Record| record.incident().is_some_and(|id| stopped.contains_key(id));
         next.records.retain(|record| !of_stopped(record));
+        if !stopped.is_empty() {
+            // What was decided has not happened.
+            planner.look_again();
+        }
+        self.driver.planner = planner;
         for (incident, why) in &stopped {
             let known = self.driver.ledger.incidents.contains_key(incident);
             if self.driver.vetoed.get(incident) != Some(why) && known {
@@ -277,6 +285,7 @@ impl Sim<'_> {
     }
 
     fn store_trouble(&mut self) {
+        self.driver.planner.look_again();
         let trouble = Some("the disk is full".to_owned());
         self.observe(Observation::Store { trouble });
         self.dirty = false;

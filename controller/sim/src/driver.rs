@@ -2,10 +2,10 @@
 
 use crate::queue::Vantage;
 use crate::scenario::{Ix, Ms, Per, Scenario};
-use iaso_engine::fact::{Inventory, NodeSpec, Observer};
+use iaso_engine::fact::{Inventory, NodeSpec, Observation, Observer};
 use iaso_engine::id::{EffectId, IncidentId, MachineId, NodeName};
 use iaso_engine::ledger::Ledger;
-use iaso_engine::plan::Situation;
+use iaso_engine::plan::{Planner, Situation};
 use iaso_engine::policy::Policy;
 use iaso_engine::record::Entry;
 use iaso_engine::time::Tick;
@@ -54,6 +54,9 @@ pub(crate) struct Driver {
     pub(crate) entries: Vec<Entry>,
     /// When each was written, by the run's own clock.
     pub(crate) moments: Vec<Ms>,
+    pub(crate) planner: Planner,
+    /// Nodes of which something new was heard since the last plan. A word that only says the same again is none.
+    pub(crate) touched: BTreeSet<NodeName>,
     pub(crate) pursuits: BTreeMap<EffectId, Stage>,
     /// Operations that effects own, from the journal.
     pub(crate) operations: BTreeMap<u64, EffectId>,
@@ -103,6 +106,8 @@ impl Driver {
             ledger: Ledger::default(),
             entries: Vec::new(),
             moments: Vec::new(),
+            planner: Planner::default(),
+            touched: BTreeSet::new(),
             pursuits: BTreeMap::new(),
             operations: BTreeMap::new(),
             looks: Per::new(scenario.nodes.iter().map(|_| Looks::default())),
@@ -141,6 +146,12 @@ impl Driver {
         }
     }
 
+    /// Takes in what was heard.
+    pub(crate) fn hear(&mut self, at: Tick, observation: Observation) {
+        self.touched.extend(observation.node().cloned());
+        self.world.observe(at, observation);
+    }
+
     /// A new life: all that is left is the journal, read again.
     pub(crate) fn begin(&mut self, now: Ms, clock_ms: i64) {
         let mut ledger = Ledger::default();
@@ -162,6 +173,8 @@ impl Driver {
         self.up = true;
         self.life = self.life.saturating_add(1);
         self.world = World::new(self.tick(now));
+        self.planner = Planner::default();
+        self.touched.clear();
         self.sensed = now;
         self.restless = now.saturating_add(120_000);
     }

@@ -47,6 +47,15 @@ pub(crate) struct Act {
     pub(crate) incident: IncidentId,
 }
 
+/// What a person was told.
+#[derive(Debug, Clone)]
+pub(crate) struct Page {
+    pub(crate) at: Ms,
+    pub(crate) node: Ix,
+    pub(crate) incident: IncidentId,
+    pub(crate) text: String,
+}
+
 /// What the judge has written down.
 #[derive(Debug, Default)]
 pub(crate) struct Judge {
@@ -60,7 +69,7 @@ pub(crate) struct Judge {
     pub(crate) vetoes: Vec<Wrong>,
     pub(crate) unforeseeable: u64,
     pub(crate) acts: Vec<Act>,
-    pub(crate) pages: Vec<(IncidentId, String)>,
+    pub(crate) pages: Vec<Page>,
     pub(crate) decisions: BTreeMap<(IncidentId, Rung), bool>,
     pub(crate) cordons: BTreeMap<Ix, IncidentId>,
     pub(crate) recovered: Vec<(&'static str, Ms)>,
@@ -90,8 +99,8 @@ impl Judge {
         self.decisions.get(&(incident.clone(), rung.clone())) == Some(&true)
     }
 
-    pub(crate) fn paged(&mut self, incident: &IncidentId, message: &str) {
-        self.pages.push((incident.clone(), message.to_owned()));
+    pub(crate) fn paged(&mut self, page: Page) {
+        self.pages.push(page);
     }
 
     pub(crate) fn cordoned(&mut self, node: Ix, incident: &IncidentId, new: bool) {
@@ -164,7 +173,7 @@ impl Sim<'_> {
     /// The provider takes an order: from here on it happens.
     pub(crate) fn judge_taken(&mut self, node: Ix, kind: Kind, effect: &Effect) {
         let why = match kind {
-            Kind::Start => self.not_allowed(effect, &Rung::Start).map(str::to_owned),
+            Kind::Start => self.why_not_start(node, effect),
             Kind::Reboot => self.why_not_reboot(node, effect),
             Kind::Recreate => self.why_not_recreate(node, effect),
         };
@@ -256,6 +265,19 @@ impl Sim<'_> {
         }
     }
 
+    /// A machine that is on takes no harm from being powered on; but one that never joined is its operator's business, and one that
+    /// answers was looked at badly.
+    fn why_not_start(&self, node: Ix, effect: &Effect) -> Option<String> {
+        if let Some(why) = self.not_allowed(effect, &Rung::Start) {
+            return Some(why.into());
+        }
+        if !self.truth.setup(node).joined {
+            return Some("it never joined".into());
+        }
+        let dark = self.dark_since(node, self.sent(effect)).is_some();
+        (!dark).then(|| self.who_reaches(node))
+    }
+
     fn why_not_reboot(&mut self, node: Ix, effect: &Effect) -> Option<String> {
         if let Some(why) = self.not_allowed(effect, &Rung::Reboot) {
             return Some(why.into());
@@ -294,7 +316,12 @@ impl Sim<'_> {
         if reached(Vantage::Controller) {
             return "it answers the controller".into();
         }
-        "it was not dark to everybody".into()
+        let peers = self.truth.hosts.all().filter(|peer| *peer != node);
+        let peer = peers.into_iter().find(|p| reached(Vantage::Node(*p)));
+        match peer.map(|p| self.truth.setup(p).name.clone()) {
+            Some(name) => format!("it was not dark to everybody: {name} reaches it"),
+            None => "it was not dark to everybody".into(),
+        }
     }
 
     fn why_not_recreate(&mut self, node: Ix, effect: &Effect) -> Option<String> {
@@ -349,7 +376,7 @@ impl Sim<'_> {
     fn shared_outage(&self, node: Ix) -> Option<String> {
         let notable = self.truth.storm_limit();
         self.darkening(node).find_map(|strike| {
-            let shared = self.truth.sharers(strike.cause, self.now);
+            let shared = self.truth.sharers(strike.cause, self.now, self.driver.life);
             let passes = strike.until.is_some() || !strike.heal.recreate;
             (passes && (shared > notable || self.fells_a_zone(node, strike))).then(|| {
                 format!(

@@ -3,7 +3,7 @@
 //! - [`scenario`] is what a run is made of; [`generate`] makes one from a seed.
 //! - [`sim`] runs it, event by event; `truth`, `cloud`, `act` and `senses` are the world, `driver`, `decide` and `pursue` stand in for the
 //!   controller's driver (`controller/src/driver/`).
-//! - `judge` and [`verdict`] are the independent reference; [`score`] adds many runs up.
+//! - `judge`, `missed` and [`verdict`] are the independent reference; [`score`] adds many runs up.
 //! - [`file`] reads a scenario that a person wrote, [`story`] tells how it went, and [`picture`] draws it.
 //! - [`plant`] puts a bug into the engine, so that the reference can be seen to catch it.
 //!
@@ -22,6 +22,7 @@ mod driver;
 pub mod file;
 pub mod generate;
 mod judge;
+mod missed;
 pub mod picture;
 pub mod plant;
 mod pursue;

@@ -2,11 +2,13 @@
 
 use iaso_engine::effect::{Action, Outcome, Remembered, Yield};
 use iaso_engine::fact::{Inventory, MachineSeen, Observer};
+use iaso_engine::id::NodeName;
 use iaso_engine::ledger::Ledger;
-use iaso_engine::plan::{Plan, Situation, plan};
+use iaso_engine::plan::{Plan, Planner, Situation, plan};
 use iaso_engine::policy::{Mode, Policy};
 use iaso_engine::world::World;
 use iaso_engine_check::Veto;
+use std::collections::BTreeSet;
 
 /// What is wrong with the planner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,9 +54,15 @@ pub const ALL: [(&str, Plant); 11] = [
 ];
 
 impl Plant {
-    pub(crate) fn plan(self, s: &Situation<'_>) -> Plan {
+    /// `planner`: the real driver's, which goes on. A planted bug shows another world each time, and needs a new one.
+    pub(crate) fn plan(
+        self,
+        s: &Situation<'_>,
+        planner: &mut Planner,
+        touched: BTreeSet<NodeName>,
+    ) -> Plan {
         match self {
-            Self::None | Self::NoChecker | Self::RepeatsAfterCrash => plan(s),
+            Self::None | Self::NoChecker | Self::RepeatsAfterCrash => planner.step(s, touched),
             Self::QuorumIgnored => plan(&Situation {
                 policy: &self.policy(s.policy),
                 world: &alone(s.world),
@@ -143,6 +151,7 @@ fn alone(world: &World) -> World {
         facts
             .probes
             .retain(|observer, _| *observer == Observer::Controller);
+        facts.answered = None;
     }
     world
 }

@@ -17,6 +17,7 @@ const ASK: Ms = 5 * SECOND;
 const TIMEOUT: Ms = 20 * SECOND;
 /// How far the provider's clock may lie behind the controller's.
 const CLOCK_MARGIN: Ms = 120 * SECOND;
+const RECREATE_MARGIN: Ms = 24 * 3_600 * SECOND;
 /// How long meters take to show a reboot, and how long they are watched when they do not.
 const PROOF: Ms = 10 * SECOND;
 const PROOF_MAX: Ms = 40 * SECOND;
@@ -286,6 +287,11 @@ impl Sim<'_> {
         let intended = self.driver.moment(state.intended);
         let node = crate::driver::index(self.scenario, &state.effect.node);
         let wanted = kind(&state.effect.action);
+        let margin = if wanted == Some(Kind::Recreate) {
+            RECREATE_MARGIN
+        } else {
+            CLOCK_MARGIN
+        };
         let found = self.cloud.numbered().find(|(number, o)| {
             let free = self
                 .driver
@@ -294,7 +300,7 @@ impl Sim<'_> {
                 .is_none_or(|owner| owner == effect);
             free && Some(o.node) == node
                 && Some(o.kind) == wanted
-                && o.created.saturating_add(CLOCK_MARGIN) >= intended
+                && o.created.saturating_add(margin) >= intended
         });
         if let Some((number, _)) = found {
             return self.begun(effect, number);

@@ -72,6 +72,16 @@ pub struct Summary {
     pub left_cordoned: u64,
     /// Incidents open at the end without a reason that is true.
     pub stuck: u64,
+    /// Of those that were missed, the ones without an explanation.
+    pub unexplained: u64,
+    /// Steps of the engine that its checker vetoed: they disagree, and one of them is wrong.
+    pub vetoes: u64,
+    /// Disruptive acts on two nodes at once.
+    pub overlaps: u64,
+    /// Workloads released while the old machine might run.
+    pub unfenced: u64,
+    /// Runs in which the journal could not be folded, the planner did not settle, or there was no end.
+    pub broken: u64,
     /// Time to recovery by fault class.
     pub mttr_s: BTreeMap<&'static str, Spread>,
     /// Plans in a second of real time, all cores together.
@@ -162,6 +172,11 @@ impl Score {
             double_actions: self.count("double-action"),
             left_cordoned: self.count("left-cordoned"),
             stuck: self.count("stuck"),
+            unexplained: self.count("missed"),
+            vetoes: self.count("veto"),
+            overlaps: self.count("overlap"),
+            unfenced: self.count("unfenced"),
+            broken: self.broken,
             mttr_s: self
                 .recovered
                 .iter()

@@ -14,9 +14,12 @@ use iaso_engine::time::Tick;
 const HEARTBEAT: Ms = 5 * SECOND;
 const REPORT: Ms = 30 * SECOND;
 const POLL: Ms = 5 * SECOND;
+const SECRETS: Ms = 60 * SECOND;
 const RENEWAL: Ms = 10 * SECOND;
 /// Kubernetes' own grace before a silent kubelet's node is not Ready.
 const GRACE: Ms = 50 * SECOND;
+/// A heartbeat that comes so long after the one before is news.
+const LATE: std::time::Duration = std::time::Duration::from_secs(12);
 /// How many missed heartbeats are looked back over.
 const HEARTBEATS_MAX: u64 = 12;
 
@@ -38,6 +41,7 @@ impl Sim<'_> {
             self.renew(ix, from, overload);
         }
         self.poll(from);
+        self.ask_secrets(from);
         for ix in self.truth.hosts.all() {
             self.hear(ix, from);
         }
@@ -62,6 +66,19 @@ impl Sim<'_> {
                 self.see_node(ix, at);
             }
         }
+    }
+
+    /// The real controller asks its secret store now and then.
+    fn ask_secrets(&mut self, from: Ms) {
+        let Some(at) = last(self.now, SECRETS, 0).filter(|at| *at > from) else {
+            return;
+        };
+        let fault = self.truth.global(|f| f == Fault::SecretStore).is_some();
+        let trouble = fault.then(|| "it does not answer".to_owned());
+        let tick = self.driver.tick(at);
+        self.driver
+            .world
+            .observe(tick, Observation::SecretStore { trouble });
     }
 
     fn renew(&mut self, ix: Ix, from: Ms, overload: bool) {
@@ -105,9 +122,13 @@ impl Sim<'_> {
             // What `observe` would put there, without the same words again.
             seen.at = tick;
             seen.value.lease_changed = lease;
-            seen.value.unschedulable = host.cordoned;
-            if seen.value.local_data.is_empty() == host.data {
+            let cordoned = std::mem::replace(&mut seen.value.unschedulable, host.cordoned);
+            let data = !seen.value.local_data.is_empty();
+            if data != host.data {
                 seen.value.local_data = local_data(host.data);
+            }
+            if cordoned != host.cordoned || data != host.data {
+                self.driver.touched.insert(setup.name.clone());
             }
             return;
         }
@@ -123,9 +144,7 @@ impl Sim<'_> {
             opt_out: None,
         };
         let node = setup.name.clone();
-        self.driver
-            .world
-            .observe(tick, Observation::Kube { node, seen });
+        self.driver.hear(tick, Observation::Kube { node, seen });
     }
 
     /// Heartbeats and reports of one agent.
@@ -146,11 +165,17 @@ impl Sim<'_> {
             let self_health = if unfit { 6 } else { 0 };
             match self.driver.world.nodes.get_mut(node) {
                 Some(facts) => {
+                    let skew_ms = self.truth.setup(ix).skew_ms;
+                    // The first heartbeat of a session, or one after a silence, is news.
+                    let spoke = facts.heartbeat.is_some_and(|h| tick.since(h) < LATE);
+                    if !spoke || (facts.self_health, facts.skew_ms) != (self_health, skew_ms) {
+                        self.driver.touched.insert(node.clone());
+                    }
                     facts.heartbeat = Some(tick);
                     facts.self_health = self_health;
-                    facts.skew_ms = self.truth.setup(ix).skew_ms;
+                    facts.skew_ms = skew_ms;
                 }
-                None => self.driver.world.observe(
+                None => self.driver.hear(
                     tick,
                     Observation::AgentHeartbeat {
                         node: node.clone(),
@@ -238,7 +263,7 @@ impl Sim<'_> {
             run.at = tick;
             return;
         }
-        self.driver.world.observe(
+        self.driver.hear(
             tick,
             Observation::Report {
                 node: node.clone(),

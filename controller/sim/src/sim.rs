@@ -14,7 +14,7 @@ use crate::queue::{Event, Queue};
 use crate::rng::{Stream, hash};
 use crate::scenario::{Fault, Ix, Ms, SECOND, Scenario};
 use crate::truth::{Session, Truth};
-use crate::verdict::Verdict;
+use crate::verdict::{UNEXPLAINED, Verdict};
 use iaso_engine::effect::{Action, Effect};
 use iaso_engine::fact::Observation;
 use iaso_engine::ledger::{Incident, Standing};
@@ -28,6 +28,8 @@ const QUIET: Ms = 330 * SECOND;
 const QUIET_IN_FLIGHT: Ms = 1_000 * SECOND;
 /// The same, where everything that is open waits for a person.
 const QUIET_PERSON: Ms = 65 * SECOND;
+/// A run that has come to no good end by its horizon has so much longer, and ends at the first moment at which everything is in order.
+const GRACE: Ms = 3_600 * SECOND;
 /// Every channel has said what changed after so long.
 const NOTICED: Ms = 200 * SECOND;
 /// A machine that answers for less than this between two silences has been dark all the time, for all that anybody can know.
@@ -81,7 +83,8 @@ pub(crate) struct Sim<'a> {
     changed: Ms,
     pub(crate) happenings: Option<Vec<(Ms, String)>>,
     pub(crate) chronicle: Chronicle,
-    pub(crate) cut_short: bool,
+    /// The horizon has passed.
+    pub(crate) late: bool,
 }
 
 /// Runs a scenario to its end.
@@ -119,7 +122,7 @@ impl<'a> Sim<'a> {
             changed: 0,
             happenings: told.then(Vec::new),
             chronicle: Chronicle::default(),
-            cut_short: false,
+            late: false,
         }
     }
 
@@ -131,8 +134,12 @@ impl<'a> Sim<'a> {
         let mut events = 0_u64;
         while let Some((at, event)) = self.queue.pop() {
             events = events.saturating_add(1);
-            self.cut_short = at > self.scenario.horizon || events > EVENTS_MAX;
-            if self.cut_short {
+            if events > EVENTS_MAX {
+                self.driver.unsettled = self.driver.unsettled.saturating_add(1);
+                break;
+            }
+            self.late = at > self.scenario.horizon;
+            if at > self.scenario.horizon.saturating_add(GRACE) {
                 break;
             }
             self.now = at;
@@ -141,7 +148,7 @@ impl<'a> Sim<'a> {
             if self.dirty && !more {
                 self.dirty = false;
                 self.decide();
-                if self.is_over() {
+                if (self.late || self.is_over()) && self.is_in_order() {
                     break;
                 }
             }
@@ -225,6 +232,7 @@ impl<'a> Sim<'a> {
             term: self.driver.ledger.term.saturating_add(1),
         };
         self.journal(vec![record]);
+        self.note_pause();
         for ix in self.truth.hosts.all() {
             self.arrange_dial(ix);
         }
@@ -320,6 +328,12 @@ impl<'a> Sim<'a> {
         for ix in nodes {
             self.refresh(*ix);
         }
+        // Who else could tell decides whether one behind a path fault is dark.
+        for ix in self.truth.hosts.all() {
+            if self.truth.has(ix, |f| matches!(f, Fault::Path { .. })) {
+                self.refresh(ix);
+            }
+        }
         let down = |h: &crate::truth::Host| !h.shape.linked || !h.shape.agent || !h.shape.renews;
         let down = self.truth.hosts.iter().filter(|(_, h)| down(h)).count();
         self.judge.stormed |= down > self.truth.storm_limit();
@@ -412,6 +426,7 @@ impl<'a> Sim<'a> {
         let now = self.now;
         let host = &mut self.truth.hosts[ix];
         host.sessions = host.sessions.saturating_add(1);
+        host.spoke_to = Some(self.driver.life);
         host.session = Some(Session {
             number: host.sessions,
             since: now,
@@ -455,12 +470,17 @@ impl<'a> Sim<'a> {
     pub(crate) fn observe(&mut self, observation: Observation) {
         if self.driver.up {
             let tick = self.driver.tick(self.now);
-            self.driver.world.observe(tick, observation);
+            self.driver.hear(tick, observation);
             self.dirty = true;
         }
     }
 
-    /// The run is over when nothing more can follow.
+    /// Everything that is not well has a reason that is true.
+    fn is_in_order(&self) -> bool {
+        self.missed().iter().all(|(_, why)| *why != UNEXPLAINED) && self.stuck().is_empty()
+    }
+
+    /// The run may be over when nothing more follows by itself.
     fn is_over(&self) -> bool {
         if !self.queue.is_idle() || !self.driver.up || !self.cloud.is_idle() {
             return false;

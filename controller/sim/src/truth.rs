@@ -34,6 +34,8 @@ pub(crate) struct Shape {
     pub(crate) dark: bool,
     /// Its agent's session can be open.
     pub(crate) session: bool,
+    /// Its agent could say what it sees of others, and sees what is so.
+    pub(crate) tells: bool,
 }
 
 impl Shape {
@@ -85,6 +87,8 @@ pub(crate) struct Host {
     pub(crate) shape: Shape,
     pub(crate) session: Option<Session>,
     pub(crate) sessions: u32,
+    /// The controller's life that it last opened a session to.
+    pub(crate) spoke_to: Option<u32>,
     pub(crate) agents: u32,
     pub(crate) orders: Vec<Order>,
     pub(crate) lease: Option<Ms>,
@@ -121,6 +125,7 @@ impl Host {
             shape: Shape::default(),
             session: None,
             sessions: 0,
+            spoke_to: None,
             agents: 1,
             orders: Vec::new(),
             lease: None,
@@ -205,7 +210,7 @@ impl<'a> Truth<'a> {
             ..Shape::default()
         };
         let (mut agent, mut kubelet, mut shown) = (true, true, true);
-        let (mut cut, mut blocked, mut session) = (false, false, true);
+        let (mut cut, mut blocked, mut session, mut sees) = (false, false, true, true);
         for (index, strike) in self.on(ix) {
             match strike.fault {
                 Fault::Cut => cut = true,
@@ -234,10 +239,10 @@ impl<'a> Truth<'a> {
                     session = false;
                     shown &= self.zone_has_server(strike);
                 }
+                Fault::Blind { .. } => sees = false,
                 Fault::PowerOff
                 | Fault::PluginBroken
                 | Fault::Sluggish(_)
-                | Fault::Blind { .. }
                 | Fault::ControllerCut { .. }
                 | Fault::ApiDown
                 | Fault::ApiOverload
@@ -258,15 +263,19 @@ impl<'a> Truth<'a> {
         shape.kubelet = shape.system && host.installed && kubelet && now >= host.kubelet_from;
         shape.renews = shape.kubelet && shape.linked && shown;
         shape.dark = !shape.linked || blocked;
-        shape.session = shape.agent && shape.linked && session && !self.controller_cut();
+        let speaks = shape.agent && shape.linked && session;
+        shape.session = speaks && !self.controller_cut();
+        shape.tells = speaks && sees;
         shape
     }
 
-    /// A path fault that keeps every other node away as well as the controller: nobody can tell it from a cut.
+    /// A path fault that keeps away, beside the controller, every other node that could tell: one behind the same fault, one without an
+    /// agent and a blind one cannot. Nobody can tell it from a cut.
     fn no_peer_left(&self, ix: Ix, index: usize, strike: &Strike, percent: u8) -> bool {
+        let others = || self.hosts.iter().filter(|(peer, _)| *peer != ix);
         percent >= 100
-            || self.hosts.all().filter(|peer| *peer != ix).all(|peer| {
-                self.blocks(index, strike, Vantage::Node(peer)) || !self.setup(peer).joined
+            || others().all(|(peer, host)| {
+                !host.shape.tells || self.blocks(index, strike, Vantage::Node(peer))
             })
     }
 
@@ -347,15 +356,18 @@ impl<'a> Truth<'a> {
     }
 
     /// All nodes whose cause is that of this strike and that were struck by `now`.
-    pub(crate) fn sharers(&self, cause: u32, now: Ms) -> usize {
+    ///
+    /// `life`: the controller's. Without Kubernetes it knows only of nodes that spoke to it since it started.
+    pub(crate) fn sharers(&self, cause: u32, now: Ms, life: u32) -> usize {
         let mut nodes: Vec<Ix> = self
             .scenario
             .strikes
             .iter()
             .filter(|s| s.cause == cause && s.at <= now)
             .flat_map(|s| s.nodes.iter().copied())
-            // One that never joined is down to nobody.
+            // One that never joined is down to nobody; nor is one of which nobody can say that it did.
             .filter(|ix| self.setup(*ix).joined)
+            .filter(|ix| self.scenario.has_cluster || self.hosts[*ix].spoke_to == Some(life))
             .collect();
         nodes.sort_unstable();
         nodes.dedup();

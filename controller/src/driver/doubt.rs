@@ -2,7 +2,7 @@
 //!
 //! **Invariants**
 //! - Only reads. Found → followed. Absent, in a complete list, for `doubt_secs` → it never began.
-//! - An operation that another effect owns, or that began before the intent, is never taken for this one's.
+//! - An operation that another effect owns, or that began before the intent by more than the clocks may differ, is never taken for this one's.
 //! - An operation whose name says nothing holds the doubt open: a person's restart is not our recreate, and nothing is assumed.
 
 use super::effects::Pursuit;
@@ -15,6 +15,9 @@ use std::time::Duration;
 
 /// How far the provider's clock may lie behind ours.
 const CLOCK_MARGIN: SignedDuration = SignedDuration::from_secs(120);
+/// The same for a recreate: a clock that was an hour ahead when it was ordered must not lead to a second one. Whoever else wiped the
+/// machine within a day did what was wanted.
+const RECREATE_MARGIN: SignedDuration = SignedDuration::from_hours(24);
 
 /// What an operation's name says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,8 +92,12 @@ pub(super) async fn resolve(pursuit: &Pursuit) {
             .in_doubt("the node's machine is not configured any more: nobody can be asked")
             .await;
     };
-    let Some(since) = timestamp(pursuit.intended).and_then(|at| at.checked_sub(CLOCK_MARGIN).ok())
-    else {
+    let margin = if matches!(pursuit.effect.action, Action::Recreate { .. }) {
+        RECREATE_MARGIN
+    } else {
+        CLOCK_MARGIN
+    };
+    let Some(since) = timestamp(pursuit.intended).and_then(|at| at.checked_sub(margin).ok()) else {
         return pursuit
             .in_doubt("the intent has no readable time: look at the machine's actions")
             .await;

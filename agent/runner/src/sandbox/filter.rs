@@ -84,11 +84,7 @@ const PLAIN: &[libc::c_long] = &[
 ];
 
 /// Denied once all threads are there.
-const LAST: &[libc::c_long] = &[
-    libc::SYS_clone,
-    libc::SYS_clone3,
-    libc::SYS_seccomp,
-];
+const LAST: &[libc::c_long] = &[libc::SYS_clone, libc::SYS_clone3, libc::SYS_seccomp];
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 

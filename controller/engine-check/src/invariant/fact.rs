@@ -11,8 +11,11 @@ use iaso_engine::plan::Situation;
 use iaso_engine::record::Rung;
 use iaso_engine::time::Tick;
 
+/// What answered anybody so lately is not taken for dead, however many are silent now.
+const LULL_SECS: u64 = 300;
+
 /// A machine that the provider calls stopped needs no probes, unless somebody reached it.
-pub(super) fn silence(s: &Situation<'_>, _: &History, effect: &Effect) -> Broken {
+pub(super) fn silence(s: &Situation<'_>, history: &History, effect: &Effect) -> Broken {
     let node = &effect.node;
     if sight::answers_anybody(s, node) {
         return Some(("silence-of-all", format!("{node} answered a probe")));
@@ -22,6 +25,12 @@ pub(super) fn silence(s: &Situation<'_>, _: &History, effect: &Effect) -> Broken
             "silence-of-all",
             format!("the agent of {node} spoke lately, or has had no time to"),
         ));
+    }
+    let answered = sight::answered(s, node).filter(|at| !was_rescue(s, history, effect, *at));
+    let lately = answered.map(|at| sight::age_secs(s.now, at));
+    if let Some(secs) = lately.filter(|secs| *secs < LULL_SECS) {
+        let why = format!("{node} answered a probe {secs} s ago: answers may be lost");
+        return Some(("silence-that-lasts", why));
     }
     if is_stopped(s, effect) {
         return None;
@@ -36,6 +45,25 @@ pub(super) fn silence(s: &Situation<'_>, _: &History, effect: &Effect) -> Broken
             ),
         )
     })
+}
+
+/// What answered then was a rescue image that the same incident booted: its own disk says nothing by it.
+fn was_rescue(s: &Situation<'_>, history: &History, effect: &Effect, at: Tick) -> bool {
+    let mut on = false;
+    for act in history.of_incident(&effect.incident) {
+        let ended = act.ended.unwrap_or(act.at);
+        let fades = Tick(
+            ended
+                .0
+                .saturating_add(s.policy.probe_fresh_secs.saturating_mul(1_000)),
+        );
+        match (&act.action, act.end) {
+            (Action::Rescue { .. }, End::Done | End::Open) if act.at <= at => on = true,
+            (Action::LeaveRescue, End::Done) if fades <= at => on = false,
+            _ => {}
+        }
+    }
+    on
 }
 
 /// Before a reboot the silence of all, or the answer of all with a node that Kubernetes has lost.

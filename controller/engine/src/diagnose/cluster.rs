@@ -41,7 +41,7 @@ fn count(n: usize) -> u32 {
 }
 
 fn has_joined(node: &Assessment) -> bool {
-    node.alone != Diagnosis::NeverJoined
+    node.alone != Diagnosis::NeverJoined && !node.stranger
 }
 
 fn is_lost(node: &Assessment) -> bool {
@@ -60,7 +60,9 @@ pub(super) fn brake(s: &Situation<'_>, all: &mut Assessments) {
         };
         if all.cut_off.is_some() && is_lost(node) {
             node.diagnosis = Diagnosis::ControllerCutOff;
-        } else if node.is_down() && (all.storm.is_some() || all.domains.contains_key(name)) {
+        } else if node.is_down(s.policy.quorum)
+            && (all.storm.is_some() || all.domains.contains_key(name))
+        {
             node.diagnosis = Diagnosis::Storm;
         }
     }
@@ -88,7 +90,7 @@ fn counts(s: &Situation<'_>, name: &NodeName, node: &Assessment) -> bool {
             .open_incident(name)
             .is_some_and(|i| i.standing == Standing::Parked)
     };
-    node.is_down() && !in_hand()
+    node.is_down(s.policy.quorum) && !in_hand()
 }
 
 /// Most nodes that may be down at once.

@@ -27,6 +27,8 @@ pub(super) fn local_data(q: &Question<'_>) -> Option<Waiting> {
     let facts = q.situation.world.nodes.get(&q.incident.node);
     let volumes = match facts.and_then(|f| f.kube.as_ref()) {
         Some(seen) => seen.value.local_data.clone(),
+        // It will say so when it answers: nobody is to be asked for that.
+        None if kubernetes(q).is_some() => return None,
         None => vec!["unknown: Kubernetes never said what lies on it".into()],
     };
     (!volumes.is_empty()).then_some(Waiting::LocalData { volumes })

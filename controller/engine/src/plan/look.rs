@@ -91,6 +91,11 @@ pub(super) fn wake(
     }
     if node.is_suspect() || is_open(work) {
         at(s.now.after(secs(s.policy.probe_round_secs.max(1))));
+        // Asked again before its word is old: else what it says would come and go, and never last.
+        let asked = s.world.nodes.get(name).and_then(|f| f.machine.as_ref());
+        if let Some(seen) = asked {
+            at(seen.at.after(secs(s.policy.machine_fresh_secs) / 2));
+        }
     }
     let gone = secs(s.policy.agent_gone_secs);
     let stale = secs(s.policy.lease_stale_secs);

@@ -201,13 +201,14 @@ impl Work<'_> {
             return self.end(incident, rung, RungResult::Moot, why);
         }
         let kind = StepKind::of(&rung.rung);
-        match need(self.policy, self.node.diagnosis, kind) {
+        match need(self.policy, self.node.diagnosis, kind, incident) {
             Need::Gone => {
                 let why = format!("the node is {} now", self.node.diagnosis);
                 self.end(incident, rung, RungResult::Moot, why);
             }
             Need::Unsure => {
                 self.gates_open(incident, &rung.rung, rung.started);
+                self.explain_unknown(incident);
             }
             Need::Stands => {
                 if self.gates_open(incident, &rung.rung, rung.started) {
@@ -250,9 +251,11 @@ impl Work<'_> {
             | Diagnosis::Storm
             | Diagnosis::NeverJoined => false,
         };
+        let facts = self.s.world.nodes.get(self.name);
+        let answered = facts.and_then(|f| f.answered).is_some_and(|then| then > at);
         if let Some(why) = self.helped(terms.verify, at) {
             self.end(incident, rung, RungResult::Recovered, why);
-        } else if still_dark && incident.answered.is_some_and(|then| then > at) {
+        } else if still_dark && (incident.lived_since(effect) || answered) {
             let why = "the machine answered afterwards, and went silent again";
             self.end(incident, rung, RungResult::Recovered, why);
         } else if self.s.now >= quiet && still_dark {

@@ -92,7 +92,7 @@ impl Work<'_> {
     }
 
     /// The reasons that keep a silent node from a diagnosis that could be acted on.
-    pub(super) fn explain_unknown(&mut self, incident: &Incident) {
+    pub(crate) fn explain_unknown(&mut self, incident: &Incident) {
         let held = match self.node.diagnosis {
             Diagnosis::ControllerCutOff | Diagnosis::Storm => true,
             Diagnosis::Unknown | Diagnosis::ProviderUnknown | Diagnosis::ProviderTrouble => false,
@@ -177,7 +177,12 @@ impl Work<'_> {
 
     /// Tells whoever can open a closed gate.
     pub(crate) fn ask(&mut self, incident: &Incident, rung: &Rung, closed: &[Waiting]) {
-        for why in closed.iter().filter(|w| needs_person(w)) {
+        let long = Duration::from_secs(self.policy.rejoin_secs);
+        let begun = incident.running().map(|r| r.started);
+        let long_held = begun.is_some_and(|at| self.s.now.since(at) >= long);
+        // Whoever is away has had the time to come back.
+        let others = |w: &Waiting| long_held && matches!(w, Waiting::Disruption { .. });
+        for why in closed.iter().filter(|w| needs_person(w) || others(w)) {
             let said = format!(
                 "{rung} of {} is held: {why}{}",
                 self.name,
@@ -224,6 +229,9 @@ fn decide(why: &Waiting, incident: &Incident) -> String {
     }
     if matches!(why, Waiting::OptOut { .. }) {
         return ". Take iaso.dev/opt-out off the node, and it goes on by itself".into();
+    }
+    if matches!(why, Waiting::Disruption { .. }) {
+        return ". Mend or uncordon the others, or reboot it by hand".into();
     }
     let id = &incident.id;
     let saved = match (why, rescue_key(incident)) {

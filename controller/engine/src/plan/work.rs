@@ -14,6 +14,7 @@ use crate::policy::{Mode, Policy};
 use crate::record::{Closing, Diagnosis, Record, Rung, RungResult, Waiting};
 use crate::saga;
 use crate::time::Tick;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -29,7 +30,8 @@ pub(crate) struct Work<'a> {
     pub(crate) node: &'a Assessment,
     /// The policy that holds for this node.
     pub(crate) policy: &'a Policy,
-    pub(crate) incident: Option<Incident>,
+    /// The ledger's until this work adds a record, then a copy.
+    pub(crate) incident: Option<Cow<'a, Incident>>,
     pub(crate) records: Vec<Record>,
     pub(crate) waiting: BTreeSet<Waiting>,
     /// Facts newer than this are wanted.
@@ -54,7 +56,7 @@ impl<'a> Work<'a> {
             name,
             node,
             policy: all.policy(s, name),
-            incident: s.ledger.open_incident(name).cloned(),
+            incident: s.ledger.open_incident(name).map(Cow::Borrowed),
             records: Vec::new(),
             waiting: BTreeSet::new(),
             newer_than: None,
@@ -68,9 +70,16 @@ impl<'a> Work<'a> {
             let before = self.records.len();
             self.waiting.clear();
             self.newer_than = None;
-            match self.incident.clone() {
+            match &self.incident {
                 None => self.watch(),
-                Some(incident) => self.step(&incident),
+                Some(Cow::Borrowed(incident)) => {
+                    let incident: &'a Incident = incident;
+                    self.step(incident);
+                }
+                Some(Cow::Owned(incident)) => {
+                    let incident = incident.clone();
+                    self.step(&incident);
+                }
             }
             if self.records.len() == before {
                 break;
@@ -101,8 +110,8 @@ impl<'a> Work<'a> {
 
     pub(crate) fn push(&mut self, record: Record) {
         match &mut self.incident {
-            Some(incident) => incident.apply(self.s.now, &record),
-            None => self.incident = Incident::opened_by(self.s.now, &record),
+            Some(incident) => incident.to_mut().apply(self.s.now, &record),
+            None => self.incident = Incident::opened_by(self.s.now, &record).map(Cow::Owned),
         }
         self.records.push(record);
     }

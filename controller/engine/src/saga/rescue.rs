@@ -45,7 +45,7 @@ pub(crate) fn step(w: &mut Work<'_>, incident: &Incident, rung: &RungState) {
 }
 
 fn begin(w: &mut Work<'_>, incident: &Incident, rung: &RungState) {
-    match need(w.policy, w.node.diagnosis, StepKind::Rescue) {
+    match need(w.policy, w.node.diagnosis, StepKind::Rescue, incident) {
         Need::Gone => {
             if undo(w, incident) {
                 let why = format!("the node is {} now", w.node.diagnosis);

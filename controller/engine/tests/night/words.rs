@@ -7,6 +7,10 @@ pub fn running() -> MachineSeen {
     in_state(MachineState::Running)
 }
 
+pub fn stopped() -> MachineSeen {
+    in_state(MachineState::Stopped)
+}
+
 pub fn in_state(state: MachineState) -> MachineSeen {
     MachineSeen::Known {
         state,
