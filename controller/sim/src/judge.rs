@@ -376,7 +376,9 @@ impl Sim<'_> {
     fn shared_outage(&self, node: Ix) -> Option<String> {
         let notable = self.truth.storm_limit();
         self.darkening(node).find_map(|strike| {
-            let shared = self.truth.sharers(strike.cause, self.now, self.driver.life);
+            let shared = self
+                .truth
+                .sharers(strike.cause, self.now, |ix| self.is_known(ix));
             let passes = strike.until.is_some() || !strike.heal.recreate;
             (passes && (shared > notable || self.fells_a_zone(node, strike))).then(|| {
                 format!(
@@ -385,6 +387,14 @@ impl Sim<'_> {
                 )
             })
         })
+    }
+
+    /// Kubernetes knows it, it spoke to this controller since it started, or the journal tells of it. Of another, nobody can say that it
+    /// ever joined.
+    fn is_known(&self, ix: Ix) -> bool {
+        let spoke = self.truth.hosts[ix].spoke_to == Some(self.driver.life);
+        let open = self.driver.ledger.open_incident(&self.truth.setup(ix).name);
+        self.scenario.has_cluster || spoke || open.is_some_and(|i| i.joined != Some(false))
     }
 
     /// Most of a declared failure domain, and not the whole cluster.
@@ -399,7 +409,7 @@ impl Sim<'_> {
         // One that never joined is down to nobody.
         let inside = |n: &&Ix| {
             let setup = self.truth.setup(**n);
-            setup.zone == Some(zone) && setup.joined
+            setup.zone == Some(zone) && setup.joined && self.is_known(**n)
         };
         let felled = strike.nodes.iter().filter(inside).count();
         felled >= 2 && felled.saturating_mul(2) > members && members < self.truth.hosts.len()

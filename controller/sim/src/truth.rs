@@ -357,17 +357,16 @@ impl<'a> Truth<'a> {
 
     /// All nodes whose cause is that of this strike and that were struck by `now`.
     ///
-    /// `life`: the controller's. Without Kubernetes it knows only of nodes that spoke to it since it started.
-    pub(crate) fn sharers(&self, cause: u32, now: Ms, life: u32) -> usize {
+    /// `known`: the controller can know that such a node is there.
+    pub(crate) fn sharers(&self, cause: u32, now: Ms, known: impl Fn(Ix) -> bool) -> usize {
         let mut nodes: Vec<Ix> = self
             .scenario
             .strikes
             .iter()
             .filter(|s| s.cause == cause && s.at <= now)
             .flat_map(|s| s.nodes.iter().copied())
-            // One that never joined is down to nobody; nor is one of which nobody can say that it did.
-            .filter(|ix| self.setup(*ix).joined)
-            .filter(|ix| self.scenario.has_cluster || self.hosts[*ix].spoke_to == Some(life))
+            // One that never joined is down to nobody.
+            .filter(|ix| self.setup(*ix).joined && known(*ix))
             .collect();
         nodes.sort_unstable();
         nodes.dedup();
