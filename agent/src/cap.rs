@@ -13,10 +13,11 @@ use std::{
 
 use async_trait::async_trait;
 use iaso_host::{
-    CallContext, CapError, Capabilities, DnsCall, HttpCall, Job, PingCall,
+    CallContext, CapError, Capabilities, CustomResource, DnsCall, HttpCall, Job, PingCall,
     types::{
-        Chunk, ConnectOutcome, Disk, DnsAnswer, Endpoint, Facts, HttpResponse, JournalLine, Link,
-        PingOutcome, Pod, Route, ScriptOutcome, Service, Stat, Unit,
+        Chunk, ConnectOutcome, Disk, DnsAnswer, Endpoint, EnvUrl, Facts, HttpResponse, JournalLine,
+        Link, PingOutcome, Pod, PodState, Route, ScriptOutcome, Service, Stat, StatusObject, Unit,
+        Workload,
     },
 };
 
@@ -234,6 +235,39 @@ impl Capabilities for HostCapabilities {
         name: &str,
     ) -> Result<Vec<Endpoint>, CapError> {
         self.kube.endpoints(namespace, name, cx.remaining()).await
+    }
+
+    async fn kube_pod_states_here(
+        &self,
+        cx: &CallContext,
+        namespace: &str,
+    ) -> Result<Vec<PodState>, CapError> {
+        self.kube.pod_states_here(namespace, cx.remaining()).await
+    }
+
+    async fn kube_workloads_here(
+        &self,
+        cx: &CallContext,
+        namespace: &str,
+    ) -> Result<Vec<Workload>, CapError> {
+        self.kube.workloads_here(namespace, cx.remaining()).await
+    }
+
+    async fn kube_env_urls_here(
+        &self,
+        cx: &CallContext,
+        namespace: &str,
+    ) -> Result<Vec<EnvUrl>, CapError> {
+        self.kube.env_urls_here(namespace, cx.remaining()).await
+    }
+
+    async fn kube_conditions(
+        &self,
+        cx: &CallContext,
+        of: &CustomResource,
+        namespace: &str,
+    ) -> Result<Vec<StatusObject>, CapError> {
+        self.kube.conditions(of, namespace, cx.remaining()).await
     }
 
     async fn state_load(&self, cx: &CallContext) -> Result<Option<Vec<u8>>, CapError> {

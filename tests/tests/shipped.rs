@@ -27,6 +27,8 @@ struct Look<'a> {
     grants: &'a str,
     /// Lines of TOML for the agent itself.
     agent: &'a str,
+    /// What it remembers; none: nothing.
+    state: Option<&'a Path>,
 }
 
 impl Look<'_> {
@@ -35,7 +37,7 @@ impl Look<'_> {
         let directory = tempfile::tempdir()?;
         let mut text = format!(
             "state_dir = {}\n{}\n[[plugins]]\nname = {:?}\npath = {}\ntimeout_ms = 20000\n",
-            quoted(&directory.path().join("state")),
+            quoted(&self.state.unwrap_or(directory.path()).join("state")),
             self.agent,
             self.plugin,
             quoted(&programs::plugin(self.plugin)?)
@@ -113,6 +115,7 @@ async fn k3s_certs_reads_the_certificates_on_disk_and_only_those_granted() -> Re
         config: &config,
         grants: &grants,
         agent: "",
+        state: None,
     };
     assert_eq!(look.lines().await?, ["k3s-certs.ok ok this host"]);
     std::fs::write(agent.join("serving-kubelet.crt"), EXPIRED)?;
@@ -176,6 +179,7 @@ async fn token_expiry_asks_the_server_that_it_may_ask() -> Result<()> {
             config: &[("files", &path), ("url", &url)],
             grants,
             agent: "",
+            state: None,
         };
         assert_eq!(
             look.lines().await?,
@@ -198,6 +202,7 @@ async fn dns_loop_reads_the_file_that_pods_would_get() -> Result<()> {
         config: &[("resolv_conf", &path), ("external_name", "")],
         grants: &grants,
         agent: "",
+        state: None,
     };
     for (text, expected) in [
         (
@@ -241,6 +246,7 @@ async fn egress_tries_the_ways_that_it_is_granted() -> Result<()> {
         config: &config,
         grants: &grants,
         agent: "",
+        state: None,
     };
     assert_eq!(
         look.lines().await?,
@@ -257,6 +263,193 @@ async fn egress_tries_the_ways_that_it_is_granted() -> Result<()> {
     assert_eq!(
         elsewhere.lines().await?[0],
         "egress.unknown unknown the internet"
+    );
+    Ok(())
+}
+
+/// A Kubernetes that has what `objects` says under each path, and answers 404 to all else. The kubeconfig for it, which must be kept.
+async fn kubernetes(
+    objects: &'static [(&'static str, &'static str)],
+) -> Result<tempfile::NamedTempFile> {
+    let answer = move |uri: axum::http::Uri| async move {
+        let found = objects.iter().find(|(path, _)| *path == uri.path());
+        let headers = [("content-type", "application/json")];
+        match found {
+            Some((_, body)) => (StatusCode::OK, headers, (*body).to_owned()),
+            None => (
+                StatusCode::NOT_FOUND,
+                headers,
+                r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"not found","reason":"NotFound","code":404}"#.to_owned(),
+            ),
+        }
+    };
+    let address = serve(Router::new().fallback(answer)).await?;
+    let kubeconfig = tempfile::NamedTempFile::new()?;
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters:\n- name: c\n  cluster: {{server: \"http://{address}\"}}\nusers:\n- name: u\n  user: {{token: t}}\ncontexts:\n- name: c\n  context: {{cluster: c, user: u}}\n"
+    );
+    std::fs::write(kubeconfig.path(), text)?;
+    Ok(kubeconfig)
+}
+
+/// Four pods: three on styx, of which one is well, and one elsewhere that is not ours to tell of.
+const PODS: (&str, &str) = (
+    "/api/v1/namespaces/apps/pods",
+    r#"{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[
+    {"metadata":{"name":"web-1","namespace":"apps","uid":"u1","creationTimestamp":"2026-01-01T00:00:00Z",
+      "ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"web-7d9","uid":"r1","controller":true}]},
+     "spec":{"nodeName":"styx","containers":[{"name":"web","image":"ghcr.io/x/web:a031772","envFrom":[{"configMapRef":{"name":"web"}}],
+       "env":[{"name":"LS_URL","value":"http://user:secret@label-studio"},{"name":"TOKEN","valueFrom":{"secretKeyRef":{"name":"s","key":"k"}}}]}]},
+     "status":{"phase":"Running","containerStatuses":[{"name":"web","image":"ghcr.io/x/web:a031772","imageID":"ghcr.io/x/web@sha256:aa","ready":true,"restartCount":0,
+       "state":{"running":{"startedAt":"2026-01-01T00:00:00Z"}}}]}},
+    {"metadata":{"name":"job-1","namespace":"apps","uid":"u2","creationTimestamp":"2026-01-01T00:00:00Z","deletionTimestamp":"2026-01-01T00:01:00Z"},
+     "spec":{"nodeName":"styx","containers":[{"name":"job","image":"ghcr.io/x/job:1"}]},
+     "status":{"phase":"Running","containerStatuses":[{"name":"job","image":"ghcr.io/x/job:1","imageID":"","ready":false,"restartCount":0,"state":{"running":{}}}]}},
+    {"metadata":{"name":"api-1","namespace":"apps","uid":"u3","creationTimestamp":"2026-01-01T00:00:00Z"},
+     "spec":{"nodeName":"styx","containers":[{"name":"api","image":"ghcr.io/x/api:1"}]},
+     "status":{"phase":"Running","containerStatuses":[{"name":"api","image":"ghcr.io/x/api:1","imageID":"","ready":false,"restartCount":9,
+       "state":{"waiting":{"reason":"CrashLoopBackOff"}},"lastState":{"terminated":{"exitCode":137,"reason":"OOMKilled"}}}]}},
+    {"metadata":{"name":"far-1","namespace":"apps","uid":"u4","creationTimestamp":"2026-01-01T00:00:00Z"},
+     "spec":{"nodeName":"tethys","containers":[{"name":"far","image":"ghcr.io/x/far:1","env":[{"name":"FAR_URL","value":"http://label-studio:1"}]}]},
+     "status":{"phase":"Pending","containerStatuses":[{"name":"far","image":"ghcr.io/x/far:1","imageID":"","ready":false,"restartCount":0,
+       "state":{"waiting":{"reason":"ImagePullBackOff"}}}]}}]}"#,
+);
+
+fn with_kubeconfig(kubeconfig: &tempfile::NamedTempFile) -> String {
+    format!("kubeconfig = {}", quoted(kubeconfig.path()))
+}
+
+#[tokio::test]
+async fn stuck_pods_sees_this_nodes_pods_of_the_namespaces_granted() -> Result<()> {
+    let kubeconfig = kubernetes(&[PODS]).await?;
+    let agent = with_kubeconfig(&kubeconfig);
+    let look = Look {
+        plugin: "stuck-pods",
+        config: &[("namespaces", "apps")],
+        grants: "host = true\nkube.pod_states = [\"apps\"]",
+        agent: &agent,
+        state: None,
+    };
+    assert_eq!(
+        look.lines().await?,
+        [
+            "stuck-pods.terminating warning apps/job-1",
+            "stuck-pods.crash-loop warning apps/api-1",
+        ]
+    );
+    let elsewhere = Look {
+        grants: "host = true\nkube.pod_states = [\"other\"]",
+        ..look
+    };
+    assert_eq!(
+        elsewhere.lines().await?,
+        ["stuck-pods.unknown unknown apps"]
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn url_lint_is_told_where_urls_lead_and_finds_the_service() -> Result<()> {
+    let kubeconfig = kubernetes(&[
+        PODS,
+        (
+            "/api/v1/namespaces/apps/configmaps/web",
+            r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"web","namespace":"apps"},"data":{"API_URL":"http://label-studio.apps.svc:9090/x","MODE":"prod"}}"#,
+        ),
+        (
+            "/api/v1/namespaces/apps/services/label-studio",
+            r#"{"kind":"Service","apiVersion":"v1","metadata":{"name":"label-studio","namespace":"apps"},"spec":{"clusterIP":"10.43.0.7","ports":[{"port":8080,"protocol":"TCP"}]}}"#,
+        ),
+    ])
+    .await?;
+    let agent = with_kubeconfig(&kubeconfig);
+    let look = Look {
+        plugin: "url-lint",
+        config: &[("namespaces", "apps")],
+        grants: "kube.env_urls = [\"apps\"]\nkube.services = [\"apps\"]",
+        agent: &agent,
+        state: None,
+    };
+    assert_eq!(
+        look.lines().await?,
+        [
+            "url-lint.port-missing warning apps/web-1 LS_URL",
+            "url-lint.wrong-port warning apps/web-1 API_URL",
+        ]
+    );
+    let blind = Look {
+        grants: "kube.env_urls = [\"apps\"]\nkube.services = [\"other\"]",
+        ..look
+    };
+    assert_eq!(
+        blind.lines().await?,
+        ["url-lint.unknown unknown apps/web-1 API_URL"]
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn image_drift_follows_a_pod_to_its_deployment_and_remembers() -> Result<()> {
+    let kubeconfig = kubernetes(&[
+        PODS,
+        (
+            "/apis/apps/v1/namespaces/apps/replicasets/web-7d9",
+            r#"{"kind":"ReplicaSet","apiVersion":"apps/v1","metadata":{"name":"web-7d9","namespace":"apps","ownerReferences":[
+              {"apiVersion":"apps/v1","kind":"Deployment","name":"web","uid":"d1","controller":true}]},"spec":{"selector":{}}}"#,
+        ),
+        (
+            "/apis/apps/v1/namespaces/apps/deployments/web",
+            r#"{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"name":"web","namespace":"apps","generation":4},
+              "spec":{"selector":{},"template":{"spec":{"containers":[{"name":"web","image":"ghcr.io/x/web:f44c2a2"}]}}},"status":{"observedGeneration":4}}"#,
+        ),
+    ])
+    .await?;
+    let (agent, state) = (with_kubeconfig(&kubeconfig), tempfile::tempdir()?);
+    let look = Look {
+        plugin: "image-drift",
+        config: &[("namespaces", "apps"), ("grace", "1ms")],
+        grants: "host = true\nkube.pod_states = [\"apps\"]\nkube.workloads = [\"apps\"]",
+        agent: &agent,
+        state: Some(state.path()),
+    };
+    assert_eq!(look.lines().await?, ["image-drift.ok ok this node"]);
+    assert_eq!(look.lines().await?, ["image-drift.stale warning apps/web"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn flux_reads_conditions_of_what_is_granted() -> Result<()> {
+    let kubeconfig = kubernetes(&[(
+        "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/flux-system/kustomizations",
+        r#"{"kind":"KustomizationList","apiVersion":"kustomize.toolkit.fluxcd.io/v1","metadata":{},"items":[
+          {"metadata":{"name":"apps","namespace":"flux-system","generation":2,"creationTimestamp":"2026-01-01T00:00:00Z"},"spec":{"suspend":false},
+           "status":{"observedGeneration":2,"conditions":[{"type":"Ready","status":"False","reason":"ReconciliationFailed","lastTransitionTime":"2026-01-01T00:00:00Z",
+             "message":"Apply failed with 1 conflict: conflict with \"pulumi\" using apps/v1: .spec.replicas"}]}},
+          {"metadata":{"name":"infra","namespace":"flux-system","generation":1,"creationTimestamp":"2026-01-01T00:00:00Z"},"spec":{"suspend":true},"status":{}}]}"#,
+    )])
+    .await?;
+    let agent = with_kubeconfig(&kubeconfig);
+    let look = Look {
+        plugin: "flux",
+        config: &[("kinds", "Kustomization")],
+        grants: "host = true\nkube.conditions = [\"flux-system/kustomizations.kustomize.toolkit.fluxcd.io\"]",
+        agent: &agent,
+        state: None,
+    };
+    assert_eq!(
+        look.lines().await?,
+        [
+            "flux.field-conflict warning Kustomization/flux-system/apps",
+            "flux.suspended info flux",
+        ]
+    );
+    let elsewhere = Look {
+        grants: "host = true\nkube.conditions = [\"other/kustomizations.kustomize.toolkit.fluxcd.io\"]",
+        ..look
+    };
+    assert_eq!(
+        elsewhere.lines().await?,
+        ["flux.unknown unknown kustomizations in flux-system"]
     );
     Ok(())
 }

@@ -20,7 +20,7 @@ const DEBIAN: [&str; 5] = [
 ];
 
 /// The plugins that ship.
-pub(crate) const PLUGINS: [&str; 11] = [
+pub(crate) const PLUGINS: [&str; 15] = [
     "k3s-agent",
     "network-probe",
     "coredns",
@@ -32,6 +32,10 @@ pub(crate) const PLUGINS: [&str; 11] = [
     "token-expiry",
     "dns-loop",
     "egress",
+    "stuck-pods",
+    "url-lint",
+    "image-drift",
+    "flux",
 ];
 
 /// Builds every shipped plugin and answers the directory that has the components.

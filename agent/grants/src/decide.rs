@@ -194,6 +194,27 @@ impl GrantSet {
     pub fn kube_delete_pods(&self, namespace: &str) -> Decision {
         named_decide("kube.delete_pods", &self.kube.delete_pods, namespace)
     }
+
+    /// `kube.pod_states`: may it see this namespace's pods on this node with their containers?
+    pub fn kube_pod_states(&self, namespace: &str) -> Decision {
+        named_decide("kube.pod_states", &self.kube.pod_states, namespace)
+    }
+
+    /// `kube.workloads`: may it read the controllers of this namespace's pods on this node?
+    pub fn kube_workloads(&self, namespace: &str) -> Decision {
+        named_decide("kube.workloads", &self.kube.workloads, namespace)
+    }
+
+    /// `kube.env_urls`: may it read where the URLs of this namespace's pods on this node lead?
+    pub fn kube_env_urls(&self, namespace: &str) -> Decision {
+        named_decide("kube.env_urls", &self.kube.env_urls, namespace)
+    }
+
+    /// `kube.conditions`: may it read the conditions of these objects?
+    pub fn kube_conditions(&self, group: &str, resource: &str, namespace: &str) -> Decision {
+        let asked = format!("{namespace}/{resource}.{group}");
+        named_decide("kube.conditions", &self.kube.conditions, &asked)
+    }
 }
 
 /// Absolute, with no `..`: a prefix means nothing otherwise.

@@ -156,6 +156,30 @@ fn validate_set(phase: &str, set: &GrantSet) -> Result<(), GrantError> {
         &set.kube.delete_pods,
         is_namespace,
         NAMESPACE,
+    )?;
+    entries(
+        key("kube.pod_states"),
+        &set.kube.pod_states,
+        is_namespace,
+        NAMESPACE,
+    )?;
+    entries(
+        key("kube.workloads"),
+        &set.kube.workloads,
+        is_namespace,
+        NAMESPACE,
+    )?;
+    entries(
+        key("kube.env_urls"),
+        &set.kube.env_urls,
+        is_namespace,
+        NAMESPACE,
+    )?;
+    entries(
+        key("kube.conditions"),
+        &set.kube.conditions,
+        is_custom_resource,
+        "a namespace and a custom resource by its plural and group, such as `flux-system/kustomizations.kustomize.toolkit.fluxcd.io`",
     )
 }
 
@@ -248,4 +272,17 @@ fn is_namespace(text: &str) -> bool {
         && text.bytes().all(is_good)
         && !text.starts_with('-')
         && !text.ends_with('-')
+}
+
+/// The core group and those without a dot (`apps`) are Kubernetes' own, and have calls of their own.
+fn is_custom_resource(text: &str) -> bool {
+    let Some((namespace, resource)) = text.split_once('/') else {
+        return false;
+    };
+    let is_label = |label: &str| is_namespace(label);
+    let labels: Vec<&str> = resource.split('.').collect();
+    is_namespace(namespace)
+        && resource.len() <= 253
+        && labels.len() >= 3
+        && labels.into_iter().all(is_label)
 }

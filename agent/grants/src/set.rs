@@ -108,7 +108,7 @@ pub struct FileGrants {
     pub read: Vec<String>,
 }
 
-/// `kube.*`: namespaces.
+/// `kube.*`: namespaces, and custom resources in them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KubeGrants {
@@ -118,4 +118,12 @@ pub struct KubeGrants {
     pub services: Vec<String>,
     /// Namespaces whose pods on this node may be deleted; only in a fix.
     pub delete_pods: Vec<String>,
+    /// Namespaces whose pods on this node may be seen with their containers, images and last exits.
+    pub pod_states: Vec<String>,
+    /// Namespaces whose controllers of pods on this node may be read for the images that they ask for.
+    pub workloads: Vec<String>,
+    /// Namespaces where the URLs in the environment of pods on this node may be read: scheme, host and port.
+    pub env_urls: Vec<String>,
+    /// Custom resources whose conditions may be read: `flux-system/kustomizations.kustomize.toolkit.fluxcd.io`.
+    pub conditions: Vec<String>,
 }

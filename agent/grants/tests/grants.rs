@@ -94,6 +94,44 @@ fn the_documented_example_allows_what_it_says_and_no_more() {
 }
 
 #[test]
+fn each_way_to_look_at_workloads_is_granted_by_itself() {
+    let check = parse(
+        r#"
+        check.kube.pod_states = ["a"]
+        check.kube.workloads = ["b"]
+        check.kube.env_urls = ["c"]
+        check.kube.conditions = ["d/kustomizations.kustomize.toolkit.fluxcd.io"]
+        "#,
+    )
+    .check;
+    for (namespace, expected) in [
+        ("a", [true, false, false, false]),
+        ("b", [false, true, false, false]),
+        ("c", [false, false, true, false]),
+        ("d", [false, false, false, true]),
+        ("e", [false, false, false, false]),
+    ] {
+        let seen = [
+            check.kube_pod_states(namespace).is_ok(),
+            check.kube_workloads(namespace).is_ok(),
+            check.kube_env_urls(namespace).is_ok(),
+            check
+                .kube_conditions("kustomize.toolkit.fluxcd.io", "kustomizations", namespace)
+                .is_ok(),
+        ];
+        assert_eq!(seen, expected, "{namespace}");
+        assert!(check.kube_pods(namespace).is_err());
+    }
+    for (group, resource, namespace) in [
+        ("helm.toolkit.fluxcd.io", "kustomizations", "d"),
+        ("kustomize.toolkit.fluxcd.io", "secrets", "d"),
+        ("kustomize.toolkit.fluxcd.io", "d/kustomizations", ""),
+    ] {
+        assert!(check.kube_conditions(group, resource, namespace).is_err());
+    }
+}
+
+#[test]
 fn a_denial_names_the_missing_line_of_configuration() {
     let none = GrantSet::default();
     let words =
@@ -230,6 +268,25 @@ fn what_cannot_mean_what_was_meant_does_not_parse() {
             "move it to the plugin's `grants.fix`",
         ),
         (r#"check.kube.pods = ["*"]"#, "not a namespace"),
+        (r#"check.kube.pod_states = ["*"]"#, "not a namespace"),
+        (r#"check.kube.workloads = [""]"#, "not a namespace"),
+        (r#"check.kube.env_urls = ["A"]"#, "not a namespace"),
+        (
+            r#"check.kube.conditions = ["apps"]"#,
+            "not a namespace and a custom resource",
+        ),
+        (
+            r#"check.kube.conditions = ["apps/secrets"]"#,
+            "not a namespace and a custom resource",
+        ),
+        (
+            r#"check.kube.conditions = ["apps/deployments.apps"]"#,
+            "not a namespace and a custom resource",
+        ),
+        (
+            r#"check.kube.conditions = ["*/kustomizations.kustomize.toolkit.fluxcd.io"]"#,
+            "not a namespace and a custom resource",
+        ),
         ("check.nett = 1", "unknown field `nett`"),
         ("look.host = true", "unknown field `look`"),
     ] {

@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::types::{
-    Chunk, ConnectOutcome, Disk, DnsAnswer, Endpoint, Facts, HttpResponse, JournalLine, Link,
-    PingOutcome, Pod, Route, ScriptOutcome, Service, Stat, Unit,
+    Chunk, ConnectOutcome, Disk, DnsAnswer, Endpoint, EnvUrl, Facts, HttpResponse, JournalLine,
+    Link, PingOutcome, Pod, PodState, Route, ScriptOutcome, Service, Stat, StatusObject, Unit,
+    Workload,
 };
 
 /// What a plugin is doing when it asks.
@@ -150,6 +151,19 @@ pub enum Request {
     KubeGetService { namespace: String, name: String },
     /// `kube.get-endpoints`
     KubeGetEndpoints { namespace: String, name: String },
+    /// `kube.pod-states-here`
+    KubePodStatesHere { namespace: String },
+    /// `kube.workloads-here`
+    KubeWorkloadsHere { namespace: String },
+    /// `kube.env-urls-here`
+    KubeEnvUrlsHere { namespace: String },
+    /// `kube.conditions`
+    KubeConditions {
+        group: String,
+        version: String,
+        resource: String,
+        namespace: String,
+    },
     /// `state.get`
     StateGet { key: String },
     /// `state.set`
@@ -245,6 +259,14 @@ pub enum Response {
     Service(Service),
     /// To `KubeGetEndpoints`.
     Endpoints(Vec<Endpoint>),
+    /// To `KubePodStatesHere`.
+    PodStates(Vec<PodState>),
+    /// To `KubeWorkloadsHere`.
+    Workloads(Vec<Workload>),
+    /// To `KubeEnvUrlsHere`.
+    EnvUrls(Vec<EnvUrl>),
+    /// To `KubeConditions`.
+    StatusObjects(Vec<StatusObject>),
     /// To `StateGet`.
     Value(Option<Vec<u8>>),
     /// To `KubeDeletePod`, `StateSet` and `StateDelete`.

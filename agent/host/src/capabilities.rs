@@ -14,8 +14,9 @@ use async_trait::async_trait;
 
 use crate::broker::{CallContext, CapError, Job};
 use crate::types::{
-    Chunk, ConnectOutcome, Disk, DnsAnswer, Endpoint, Facts, HttpResponse, JournalLine, Link,
-    PingOutcome, Pod, Route, ScriptOutcome, Service, Stat, Unit,
+    Chunk, ConnectOutcome, Disk, DnsAnswer, Endpoint, EnvUrl, Facts, HttpResponse, JournalLine,
+    Link, PingOutcome, Pod, PodState, Route, ScriptOutcome, Service, Stat, StatusObject, Unit,
+    Workload,
 };
 
 /// Echo requests to a checked address.
@@ -65,6 +66,17 @@ pub struct HttpCall {
     pub timeout: Duration,
     /// The body is cut after so many bytes; at most 1 MiB.
     pub max_bytes: u32,
+}
+
+/// A custom resource: each part a checked name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomResource {
+    /// Its API group.
+    pub group: String,
+    /// Such as `v1`.
+    pub version: String,
+    /// Its plural.
+    pub resource: String,
 }
 
 fn absent<T>(what: &str) -> Result<T, CapError> {
@@ -234,6 +246,43 @@ pub trait Capabilities: Send + Sync + 'static {
         namespace: &str,
         name: &str,
     ) -> Result<Vec<Endpoint>, CapError> {
+        absent("Kubernetes credentials")
+    }
+
+    /// Pods bound to this node, with their containers.
+    async fn kube_pod_states_here(
+        &self,
+        cx: &CallContext,
+        namespace: &str,
+    ) -> Result<Vec<PodState>, CapError> {
+        absent("Kubernetes credentials")
+    }
+
+    /// The controllers of pods bound to this node.
+    async fn kube_workloads_here(
+        &self,
+        cx: &CallContext,
+        namespace: &str,
+    ) -> Result<Vec<Workload>, CapError> {
+        absent("Kubernetes credentials")
+    }
+
+    /// Where the URLs in the environment of pods bound to this node lead.
+    async fn kube_env_urls_here(
+        &self,
+        cx: &CallContext,
+        namespace: &str,
+    ) -> Result<Vec<EnvUrl>, CapError> {
+        absent("Kubernetes credentials")
+    }
+
+    /// Objects of a custom resource, with their conditions.
+    async fn kube_conditions(
+        &self,
+        cx: &CallContext,
+        of: &CustomResource,
+        namespace: &str,
+    ) -> Result<Vec<StatusObject>, CapError> {
         absent("Kubernetes credentials")
     }
 

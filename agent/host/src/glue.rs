@@ -54,6 +54,45 @@ twins! {
     plain::Pod => kube::Pod { namespace, name, uid, phase, ready, terminating, restarts, ip }
     plain::Endpoint => kube::Endpoint { address, port, protocol, node, ready }
     plain::Service => kube::Service { cluster_ip, ports }
+    plain::ContainerState => kube::ContainerState {
+        name, kind, image, image_id, state, reason, message, ready, restarts, last_reason, last_exit_code, attributes
+    }
+    plain::Workload => kube::Workload { namespace, kind, name, settled, images, pods, attributes }
+    plain::EnvUrl => kube::EnvUrl { namespace, pod, container, variable, scheme, host, port, attributes }
+    plain::Condition => kube::Condition { name, status, reason, message, changed_unix_ms }
+}
+
+impl From<plain::PodState> for kube::PodState {
+    fn from(pod: plain::PodState) -> Self {
+        Self {
+            namespace: pod.namespace,
+            name: pod.name,
+            uid: pod.uid,
+            phase: pod.phase,
+            reason: pod.reason,
+            created_unix_ms: pod.created_unix_ms,
+            delete_by_unix_ms: pod.delete_by_unix_ms,
+            finalizers: pod.finalizers,
+            owner: pod.owner,
+            containers: list(pod.containers),
+            attributes: pod.attributes,
+        }
+    }
+}
+
+impl From<plain::StatusObject> for kube::StatusObject {
+    fn from(object: plain::StatusObject) -> Self {
+        Self {
+            namespace: object.namespace,
+            name: object.name,
+            created_unix_ms: object.created_unix_ms,
+            generation: object.generation,
+            observed_generation: object.observed_generation,
+            suspended: object.suspended,
+            conditions: list(object.conditions),
+            attributes: object.attributes,
+        }
+    }
 }
 
 impl From<CapError> for types::Error {
@@ -273,6 +312,34 @@ impl kube::Host for RunState {
         name: String,
     ) -> Answer<Vec<kube::Endpoint>> {
         ask!(self, Request::KubeGetEndpoints { namespace, name }, Response::Endpoints(endpoints) => list(endpoints))
+    }
+
+    async fn pod_states_here(&mut self, namespace: String) -> Answer<Vec<kube::PodState>> {
+        ask!(self, Request::KubePodStatesHere { namespace }, Response::PodStates(pods) => list(pods))
+    }
+
+    async fn workloads_here(&mut self, namespace: String) -> Answer<Vec<kube::Workload>> {
+        ask!(self, Request::KubeWorkloadsHere { namespace }, Response::Workloads(found) => list(found))
+    }
+
+    async fn env_urls_here(&mut self, namespace: String) -> Answer<Vec<kube::EnvUrl>> {
+        ask!(self, Request::KubeEnvUrlsHere { namespace }, Response::EnvUrls(urls) => list(urls))
+    }
+
+    async fn conditions(
+        &mut self,
+        group: String,
+        version: String,
+        resource: String,
+        namespace: String,
+    ) -> Answer<Vec<kube::StatusObject>> {
+        let request = Request::KubeConditions {
+            group,
+            version,
+            resource,
+            namespace,
+        };
+        ask!(self, request, Response::StatusObjects(objects) => list(objects))
     }
 }
 

@@ -133,6 +133,10 @@ fn timeout_of(request: &Request) -> Duration {
         | Request::KubeDeletePod { .. }
         | Request::KubeGetService { .. }
         | Request::KubeGetEndpoints { .. }
+        | Request::KubePodStatesHere { .. }
+        | Request::KubeWorkloadsHere { .. }
+        | Request::KubeEnvUrlsHere { .. }
+        | Request::KubeConditions { .. }
         | Request::StateGet { .. }
         | Request::StateSet { .. }
         | Request::StateDelete { .. } => return TIMEOUT_DEFAULT,
@@ -168,6 +172,10 @@ impl<C: Capabilities, R: Resolver> Call<'_, C, R> {
             | Request::KubeDeletePod { .. }
             | Request::KubeGetService { .. }
             | Request::KubeGetEndpoints { .. } => self.kube(request).await,
+            Request::KubePodStatesHere { .. }
+            | Request::KubeWorkloadsHere { .. }
+            | Request::KubeEnvUrlsHere { .. }
+            | Request::KubeConditions { .. } => self.workloads(request).await,
             Request::StateGet { .. } | Request::StateSet { .. } | Request::StateDelete { .. } => {
                 self.state(request).await
             }
@@ -187,7 +195,7 @@ impl<C: Capabilities, R: Resolver> Call<'_, C, R> {
     }
 
     /// Acting is for fixes, whatever the tables say.
-    fn only_in_fix(&self, what: &str) -> Result<(), CapError> {
+    pub(crate) fn only_in_fix(&self, what: &str) -> Result<(), CapError> {
         match self.cx.phase {
             Phase::Fix => Ok(()),
             Phase::Check => Err(CapError::Denied(format!(
@@ -281,66 +289,6 @@ impl<C: Capabilities, R: Resolver> Call<'_, C, R> {
         clippy::wildcard_enum_match_arm,
         reason = "`answer` routes only the arms above to here"
     )]
-    async fn kube(&self, request: Request) -> Result<Response, CapError> {
-        let rights = &self.broker.capabilities;
-        match request {
-            Request::KubePodsHere {
-                namespace,
-                selector,
-            } => {
-                self.grants
-                    .kube_pods(&namespace)
-                    .map_err(|d| self.denied(&d))?;
-                bounded(&selector, "selector")?;
-                rights
-                    .kube_pods_here(self.cx, &namespace, &selector)
-                    .await
-                    .map(Response::Pods)
-            }
-            Request::KubeDeletePod {
-                namespace,
-                name,
-                uid,
-            } => {
-                self.only_in_fix("kube.delete-pod")?;
-                self.grants
-                    .kube_delete_pods(&namespace)
-                    .map_err(|d| self.denied(&d))?;
-                object_name(&name)?;
-                object_name(&uid)?;
-                rights
-                    .kube_delete_pod(self.cx, &namespace, &name, &uid)
-                    .await
-                    .map(|()| Response::Done)
-            }
-            Request::KubeGetService { namespace, name } => {
-                self.grants
-                    .kube_services(&namespace)
-                    .map_err(|d| self.denied(&d))?;
-                object_name(&name)?;
-                rights
-                    .kube_get_service(self.cx, &namespace, &name)
-                    .await
-                    .map(Response::Service)
-            }
-            Request::KubeGetEndpoints { namespace, name } => {
-                self.grants
-                    .kube_services(&namespace)
-                    .map_err(|d| self.denied(&d))?;
-                object_name(&name)?;
-                rights
-                    .kube_get_endpoints(self.cx, &namespace, &name)
-                    .await
-                    .map(Response::Endpoints)
-            }
-            other => Err(misrouted(&other)),
-        }
-    }
-
-    #[allow(
-        clippy::wildcard_enum_match_arm,
-        reason = "`answer` routes only the arms above to here"
-    )]
     async fn state(&self, request: Request) -> Result<Response, CapError> {
         let lock = self.broker.state_lock(&self.cx.plugin);
         let _held = lock.lock().await;
@@ -385,17 +333,6 @@ pub(crate) fn bounded(text: &str, what: &str) -> Result<(), CapError> {
             "{what} has {} bytes, at most {TEXT_BYTES_MAX} are allowed",
             text.len()
         )));
-    }
-    Ok(())
-}
-
-/// Names become parts of a URL path: nothing that could leave its segment.
-fn object_name(name: &str) -> Result<(), CapError> {
-    let is_good = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-    if name.is_empty() || name.len() > 253 || name.starts_with('.') || !name.bytes().all(is_good) {
-        return Err(CapError::Other(
-            "a Kubernetes name has 1 to 253 letters, digits, `-` and `.`".to_owned(),
-        ));
     }
     Ok(())
 }

@@ -122,6 +122,18 @@ impl Interface {
                 ("get-endpoints", "kube.services", |g| {
                     !g.kube.services.is_empty()
                 }),
+                ("pod-states-here", "kube.pod_states", |g| {
+                    !g.kube.pod_states.is_empty()
+                }),
+                ("workloads-here", "kube.workloads", |g| {
+                    !g.kube.workloads.is_empty()
+                }),
+                ("env-urls-here", "kube.env_urls", |g| {
+                    !g.kube.env_urls.is_empty()
+                }),
+                ("conditions", "kube.conditions", |g| {
+                    !g.kube.conditions.is_empty()
+                }),
             ],
         }
     }

@@ -20,6 +20,7 @@ mod engine;
 mod fault;
 mod glue;
 mod granted;
+mod granted_kube;
 mod granted_net;
 mod host;
 mod interface;
@@ -36,7 +37,7 @@ pub use bounds::{ATTRIBUTES_MAX, Bounded, FINDINGS_MAX, TEXT_BYTES_MAX};
 pub use broker::{
     Broker, CallContext, CapError, DnsQuestion, HttpRequest, Job, Phase, Request, Response,
 };
-pub use capabilities::{Capabilities, DnsCall, HttpCall, PingCall, Resolver};
+pub use capabilities::{Capabilities, CustomResource, DnsCall, HttpCall, PingCall, Resolver};
 pub use digest::{BadDigest, Digest};
 pub use engine::{
     Allocator, EngineError, HOST_TARGET, MEMORY_BYTES_MAX, PluginEngine, engine_config, engine_hash,

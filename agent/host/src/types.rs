@@ -280,4 +280,124 @@ records! {
         /// Name, port and protocol.
         ports: Vec<(String, u16, String)>,
     }
+    /// A container, as it was asked for and as it is.
+    ContainerState {
+        /// Its name.
+        name: String,
+        /// `container` or `init`.
+        kind: String,
+        /// As the pod asks for it.
+        image: String,
+        /// With its digest, as the runtime has it; empty: not known.
+        image_id: String,
+        /// `waiting`, `running`, `terminated`, or empty: not known.
+        state: String,
+        /// Of this state.
+        reason: String,
+        /// The runtime's words, at most 512 bytes.
+        message: String,
+        /// It takes traffic.
+        ready: bool,
+        /// How often it was started anew.
+        restarts: u32,
+        /// Why the run before this one ended; empty: there was none.
+        last_reason: String,
+        /// With which code it ended.
+        last_exit_code: Option<i32>,
+        /// Anything else.
+        attributes: Attributes,
+    }
+    /// A pod of this node with its containers.
+    PodState {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+        /// `Pending`, `Running`, …
+        phase: String,
+        /// `Evicted`, …; mostly empty.
+        reason: String,
+        /// Milliseconds since the Unix epoch; 0: not known.
+        created_unix_ms: u64,
+        /// When it should be gone, its grace included; none: it is not being deleted.
+        delete_by_unix_ms: Option<u64>,
+        /// What must be done before it may go.
+        finalizers: Vec<String>,
+        /// `KIND/NAME` of what made it; empty: nothing.
+        owner: String,
+        /// Init containers first.
+        containers: Vec<ContainerState>,
+        /// Anything else.
+        attributes: Attributes,
+    }
+    /// A controller of pods of this node.
+    Workload {
+        /// Its namespace.
+        namespace: String,
+        /// `Deployment`, `StatefulSet` or `DaemonSet`.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// Not paused, and its own controller has seen the last change.
+        settled: bool,
+        /// Container and image; init containers too.
+        images: Vec<(String, String)>,
+        /// Its pods on this node.
+        pods: Vec<String>,
+        /// Anything else.
+        attributes: Attributes,
+    }
+    /// Where a URL of an environment leads.
+    EnvUrl {
+        /// The pod's namespace.
+        namespace: String,
+        /// The pod.
+        pod: String,
+        /// The container.
+        container: String,
+        /// The variable.
+        variable: String,
+        /// In lower case.
+        scheme: String,
+        /// A name or an address.
+        host: String,
+        /// None: the URL names no port.
+        port: Option<u16>,
+        /// `source`, or `unread`.
+        attributes: Attributes,
+    }
+    /// A condition of an object.
+    Condition {
+        /// Its type.
+        name: String,
+        /// `True`, `False` or `Unknown`.
+        status: String,
+        /// One word.
+        reason: String,
+        /// At most 2 KiB.
+        message: String,
+        /// Milliseconds since the Unix epoch; 0: not known.
+        changed_unix_ms: u64,
+    }
+    /// An object with its conditions.
+    StatusObject {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Milliseconds since the Unix epoch; 0: not known.
+        created_unix_ms: u64,
+        /// Of its spec.
+        generation: u64,
+        /// That the conditions are about; 0: not known.
+        observed_generation: u64,
+        /// `spec.suspend`.
+        suspended: bool,
+        /// Its conditions.
+        conditions: Vec<Condition>,
+        /// Anything else.
+        attributes: Attributes,
+    }
 }

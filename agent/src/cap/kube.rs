@@ -1,4 +1,14 @@
-//! Kubernetes, as far as this node goes: its own pods, and services and endpoints to look at.
+//! Kubernetes, as far as this node goes: its own pods and what made them, and services, endpoints and conditions to look at.
+//!
+//! **Invariants**
+//! - Of pods, only those bound to this node are told of, whatever the server answers.
+//! - Answers are bounded in items and in text.
+//! - Of an environment only scheme, host and port leave this module, and Secrets are never read.
+
+mod conditions;
+mod env;
+mod states;
+mod workloads;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,9 +16,12 @@ use iaso_host::{
     CapError,
     types::{Endpoint, Pod, Service},
 };
-use k8s_openapi::api::{
-    core::v1::{Pod as KubePod, Service as KubeService},
-    discovery::v1::EndpointSlice,
+use k8s_openapi::{
+    api::{
+        core::v1::{Pod as KubePod, Service as KubeService},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
 };
 use kube::{
     Api, Client, Config,
@@ -47,22 +60,27 @@ impl Kube {
         timeout: Duration,
     ) -> Result<Vec<Pod>, CapError> {
         let list = async {
-            let pods: Api<KubePod> = Api::namespaced(self.client().await?, namespace);
-            let here = format!("spec.nodeName={}", self.node);
-            let found = pods
-                .list(
-                    &ListParams::default()
-                        .fields(&here)
-                        .labels(selector)
-                        .limit(ITEMS_MAX),
-                )
-                .await;
-            let found = self.settle(found, "pods").await?;
-            // The field selector is the server's promise; this is ours.
-            let ours = found.items.iter().filter(|pod| self.is_ours(pod));
-            Ok(ours.map(to_pod).collect())
+            let ours = self.ours(namespace, selector).await?;
+            Ok(ours.iter().map(to_pod).collect())
         };
         within(timeout, list).await
+    }
+
+    async fn ours(&self, namespace: &str, selector: &str) -> Result<Vec<KubePod>, CapError> {
+        let pods: Api<KubePod> = Api::namespaced(self.client().await?, namespace);
+        let here = format!("spec.nodeName={}", self.node);
+        let found = pods
+            .list(
+                &ListParams::default()
+                    .fields(&here)
+                    .labels(selector)
+                    .limit(ITEMS_MAX),
+            )
+            .await;
+        let mut found = self.settle(found, "pods").await?.items;
+        // The field selector is the server's promise; this is ours.
+        found.retain(|pod| self.is_ours(pod));
+        Ok(found)
     }
 
     /// Deletes a pod of this node that still has this uid.
@@ -298,4 +316,27 @@ fn to_endpoints(slice: &EndpointSlice) -> Vec<Endpoint> {
         }
     }
     out
+}
+
+/// The beginning of a text that others wrote, at most so many bytes.
+fn cut(text: Option<&String>, bytes_max: usize) -> String {
+    let text = text.map_or("", String::as_str);
+    text.get(..text.floor_char_boundary(bytes_max))
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// Milliseconds since the Unix epoch; 0: not known.
+fn unix_ms(time: Option<&Time>) -> u64 {
+    time.map_or(0, |time| {
+        u64::try_from(time.0.as_millisecond()).unwrap_or(0)
+    })
+}
+
+/// What made an object, if something did.
+fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
+    meta.owner_references
+        .iter()
+        .flatten()
+        .find(|owner| owner.controller == Some(true))
 }

@@ -11,7 +11,9 @@ pub use crate::bindings::capabilities::iaso::plugin::dns::{Answer, Question};
 pub use crate::bindings::capabilities::iaso::plugin::files::{Chunk, FileStat};
 pub use crate::bindings::capabilities::iaso::plugin::host::{Disk, Facts, Link, Route};
 pub use crate::bindings::capabilities::iaso::plugin::http::{Request, Response};
-pub use crate::bindings::capabilities::iaso::plugin::kube::{Endpoint, Pod, Service};
+pub use crate::bindings::capabilities::iaso::plugin::kube::{
+    Condition, ContainerState, Endpoint, EnvUrl, Pod, PodState, Service, StatusObject, Workload,
+};
 pub use crate::bindings::capabilities::iaso::plugin::net::{ConnectOutcome, PingOutcome};
 pub use crate::bindings::capabilities::iaso::plugin::scripts::ScriptOutcome;
 pub use crate::bindings::capabilities::iaso::plugin::services::{JournalLine, Unit};
@@ -153,6 +155,33 @@ pub trait Kube {
     fn service(&self, namespace: &str, name: &str) -> Result<Service, Error>;
     /// Its endpoints.
     fn endpoints(&self, namespace: &str, name: &str) -> Result<Vec<Endpoint>, Error>;
+}
+
+/// A custom resource, such as `kustomizations` of `kustomize.toolkit.fluxcd.io` in version `v1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CustomResource<'a> {
+    /// Its API group.
+    pub group: &'a str,
+    /// Its version.
+    pub version: &'a str,
+    /// Its plural.
+    pub resource: &'a str,
+}
+
+/// What runs on this node, and what asked for it. Grants: `kube.pod_states`, `kube.workloads`, `kube.env_urls`, `kube.conditions`.
+pub trait Workloads {
+    /// Pods bound to this node, with their containers.
+    fn pod_states(&self, namespace: &str) -> Result<Vec<PodState>, Error>;
+    /// The controllers of this node's pods, and the images that they ask for.
+    fn workloads(&self, namespace: &str) -> Result<Vec<Workload>, Error>;
+    /// Where the URLs in the environment of this node's pods lead.
+    fn env_urls(&self, namespace: &str) -> Result<Vec<EnvUrl>, Error>;
+    /// Objects of a custom resource, with their conditions.
+    fn conditions(
+        &self,
+        of: CustomResource<'_>,
+        namespace: &str,
+    ) -> Result<Vec<StatusObject>, Error>;
 }
 
 /// Kubernetes, to act. Grant: `kube.delete-pods`; only in a fix.

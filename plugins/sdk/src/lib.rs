@@ -48,6 +48,7 @@ mod wasm;
 
 pub use capability::{
     Control, Dns, Files, Host, Http, Kube, Log, Net, PodControl, Scripts, Services, State,
+    Workloads,
 };
 pub use config::{Config, ConfigError, split_endpoint};
 pub use error::Error;

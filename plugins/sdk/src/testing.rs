@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::capability::{
-    Answer, Chunk, ConnectOutcome, Control, Disk, Dns, Endpoint, Facts, FileStat, Files, Host,
-    Http, JournalLine, Kube, Link, Log, Net, Ping, PingOutcome, Pod, PodControl, Question, Request,
-    Response, Route, ScriptOutcome, Scripts, Service, Services, State, Unit,
+    Answer, Chunk, ConnectOutcome, Control, CustomResource, Disk, Dns, Endpoint, EnvUrl, Facts,
+    FileStat, Files, Host, Http, JournalLine, Kube, Link, Log, Net, Ping, PingOutcome, Pod,
+    PodControl, PodState, Question, Request, Response, Route, ScriptOutcome, Scripts, Service,
+    Services, State, StatusObject, Unit, Workload, Workloads,
 };
 
 pub use run::{check, chunk, config, file_stat, lines, response, with_header};
@@ -96,6 +97,10 @@ pub struct MockHost {
     deletions: Script<()>,
     services: Script<Service>,
     endpoints: Script<Vec<Endpoint>>,
+    pod_states: Script<Vec<PodState>>,
+    workloads: Script<Vec<Workload>>,
+    env_urls: Script<Vec<EnvUrl>>,
+    conditions: Script<Vec<StatusObject>>,
     state: RefCell<BTreeMap<String, Vec<u8>>>,
     state_broken: Cell<bool>,
     durations: Vec<(String, Duration)>,
@@ -161,6 +166,14 @@ scripted! {
     on_service, services: Service;
     /// `endpoints NAMESPACE NAME`.
     on_endpoints, endpoints: Vec<Endpoint>;
+    /// `pod-states NAMESPACE`.
+    on_pod_states, pod_states: Vec<PodState>;
+    /// `workloads NAMESPACE`.
+    on_workloads, workloads: Vec<Workload>;
+    /// `env-urls NAMESPACE`.
+    on_env_urls, env_urls: Vec<EnvUrl>;
+    /// `conditions GROUP/VERSION RESOURCE NAMESPACE`.
+    on_conditions, conditions: Vec<StatusObject>;
 }
 
 impl MockHost {
@@ -423,6 +436,38 @@ impl Kube for MockHost {
     fn endpoints(&self, namespace: &str, name: &str) -> Result<Vec<Endpoint>, Error> {
         self.endpoints
             .answer(&self.called(format!("endpoints {namespace} {name}")))
+    }
+}
+
+impl Workloads for MockHost {
+    fn pod_states(&self, namespace: &str) -> Result<Vec<PodState>, Error> {
+        self.pod_states
+            .answer(&self.called(format!("pod-states {namespace}")))
+    }
+
+    fn workloads(&self, namespace: &str) -> Result<Vec<Workload>, Error> {
+        self.workloads
+            .answer(&self.called(format!("workloads {namespace}")))
+    }
+
+    fn env_urls(&self, namespace: &str) -> Result<Vec<EnvUrl>, Error> {
+        self.env_urls
+            .answer(&self.called(format!("env-urls {namespace}")))
+    }
+
+    fn conditions(
+        &self,
+        of: CustomResource<'_>,
+        namespace: &str,
+    ) -> Result<Vec<StatusObject>, Error> {
+        let CustomResource {
+            group,
+            version,
+            resource,
+        } = of;
+        self.conditions.answer(&self.called(format!(
+            "conditions {group}/{version} {resource} {namespace}"
+        )))
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use crate::Error;
 use crate::bindings::capabilities::iaso::plugin as raw;
 use crate::capability::{
-    Answer, Chunk, ConnectOutcome, Control, Disk, Dns, Endpoint, Facts, FileStat, Files, Host,
-    Http, JournalLine, Kube, Link, Log, Net, Ping, PingOutcome, Pod, PodControl, Question, Request,
-    Response, Route, ScriptOutcome, Scripts, Service, Services, State, Unit, ms,
+    Answer, Chunk, ConnectOutcome, Control, CustomResource, Disk, Dns, Endpoint, EnvUrl, Facts,
+    FileStat, Files, Host, Http, JournalLine, Kube, Link, Log, Net, Ping, PingOutcome, Pod,
+    PodControl, PodState, Question, Request, Response, Route, ScriptOutcome, Scripts, Service,
+    Services, State, StatusObject, Unit, Workload, Workloads, ms,
 };
 
 /// The host behind the component's imports. It has no size and no table of methods: what a plugin does not call is not in its component.
@@ -155,6 +156,33 @@ impl Kube for Wasm {
 
     fn endpoints(&self, namespace: &str, name: &str) -> Result<Vec<Endpoint>, Error> {
         Ok(raw::kube::get_endpoints(namespace, name)?)
+    }
+}
+
+impl Workloads for Wasm {
+    fn pod_states(&self, namespace: &str) -> Result<Vec<PodState>, Error> {
+        Ok(raw::kube::pod_states_here(namespace)?)
+    }
+
+    fn workloads(&self, namespace: &str) -> Result<Vec<Workload>, Error> {
+        Ok(raw::kube::workloads_here(namespace)?)
+    }
+
+    fn env_urls(&self, namespace: &str) -> Result<Vec<EnvUrl>, Error> {
+        Ok(raw::kube::env_urls_here(namespace)?)
+    }
+
+    fn conditions(
+        &self,
+        of: CustomResource<'_>,
+        namespace: &str,
+    ) -> Result<Vec<StatusObject>, Error> {
+        Ok(raw::kube::conditions(
+            of.group,
+            of.version,
+            of.resource,
+            namespace,
+        )?)
     }
 }
 
