@@ -12,11 +12,11 @@ use super::{Kube, cut, within};
 const URLS_MAX: usize = 500;
 /// URLs of one variable: some hold a list.
 const PARTS_MAX: usize = 8;
-/// ConfigMaps that are read for one answer.
+/// `ConfigMap`s that are read for one answer.
 const MAPS_MAX: usize = 32;
 const TEXT_BYTES_MAX: usize = 256;
 
-/// Keys of a ConfigMap, or why it could not be read.
+/// Keys of a `ConfigMap`, or why it could not be read.
 type Map = Result<BTreeMap<String, String>, String>;
 
 impl Kube {

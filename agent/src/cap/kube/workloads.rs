@@ -32,16 +32,16 @@ impl Kube {
         namespace: &str,
         timeout: Duration,
     ) -> Result<Vec<Workload>, CapError> {
-        within(timeout, self.workloads(namespace)).await
+        within(timeout, Box::pin(self.workloads(namespace))).await
     }
 
     async fn workloads(&self, namespace: &str) -> Result<Vec<Workload>, CapError> {
         let mut owned: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
         for pod in self.ours(namespace, "").await? {
-            let (Some(owner), Some(name)) = (controller(&pod.metadata), &pod.metadata.name) else {
+            let (Some(by), Some(name)) = (controller(&pod.metadata), &pod.metadata.name) else {
                 continue;
             };
-            let key = (owner.kind.clone(), owner.name.clone());
+            let key = (by.kind.clone(), by.name.clone());
             owned.entry(key).or_default().insert(name.clone());
         }
         let mut found: BTreeMap<(&'static str, String), Workload> = BTreeMap::new();
@@ -58,7 +58,7 @@ impl Kube {
         Ok(found.into_values().collect())
     }
 
-    /// None: it is gone, or of a kind that asks for no image by itself (a Job, a bare ReplicaSet).
+    /// None: it is gone, or of a kind that asks for no image by itself (a `Job`, a bare `ReplicaSet`).
     async fn workload(
         &self,
         namespace: &str,
