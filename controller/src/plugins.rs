@@ -3,11 +3,16 @@
 //! **Invariants**
 //! - This process never compiles: `iaso-compile` does, under a deadline and killed with us.
 //! - Keyed by component digest, engine hash and target: an agent only gets what its own engine can load.
-//! - A plugin that does not compile is not assigned; the reason is kept and shown, and other plugins are not delayed by it.
+//! - A plugin that does not compile, or that nobody trusted signed, is not assigned; the reason is kept and shown, and other plugins are
+//!   not delayed by it.
+//! - What is compiled is what was judged: the compiler says which component it read.
+
+mod trust;
 
 use crate::config::PluginConfig;
 use crate::text::{bounded, hex};
 use iaso_engine::fact::Role;
+use iaso_package::Trust;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -43,6 +48,8 @@ pub struct Plugin {
     pub config: PluginConfig,
     /// SHA-256 of the component, hexadecimal.
     pub digest: String,
+    /// Why it is not handed out, whatever the compiler says of it.
+    pub refusal: Option<String>,
 }
 
 /// A compiled plugin.
@@ -58,6 +65,7 @@ pub struct Compiled {
 #[derive(Debug, Deserialize)]
 struct Printed {
     engine_hash: String,
+    digest: String,
     compiled_digest: String,
 }
 
@@ -99,16 +107,18 @@ pub enum PluginError {
 }
 
 impl Plugins {
-    /// Reads the components.
+    /// Reads the components, and judges them where `trust` says whose may run.
     ///
     /// # Errors
     /// When one cannot be read.
     pub fn read(
         configs: &[PluginConfig],
+        trust: Option<&Trust>,
         data_dir: &Path,
         compiler: PathBuf,
     ) -> Result<Self, PluginError> {
         let mut plugins = Vec::new();
+        let mut judge = trust.map(|trust| trust::Judge::new(trust, data_dir));
         for config in configs {
             let fail = |source| PluginError::Read {
                 name: config.name.clone(),
@@ -122,10 +132,18 @@ impl Plugins {
                     bytes,
                 });
             }
-            let digest = hex(&Sha256::digest(std::fs::read(&config.path).map_err(fail)?));
+            let component = std::fs::read(&config.path).map_err(fail)?;
+            let expected = config.plugin.as_ref().unwrap_or(&config.name);
+            let judged = judge
+                .as_mut()
+                .map(|judge| judge.judge(&component, &config.path, expected));
+            if let Some(Ok(word)) = &judged {
+                tracing::info!(plugin = config.name, word, "plugin trusted");
+            }
             plugins.push(Plugin {
                 config: config.clone(),
-                digest,
+                digest: hex(&Sha256::digest(&component)),
+                refusal: judged.and_then(Result::err),
             });
         }
         Ok(Self {
@@ -143,6 +161,7 @@ impl Plugins {
         let compiled = self.compiled.read().unwrap_or_else(PoisonError::into_inner);
         let of_role = self.of_role(role);
         of_role
+            .filter(|plugin| plugin.refusal.is_none())
             .filter_map(
                 |plugin| match compiled.get(&(plugin.digest.clone(), engine.clone())) {
                     Some(Ok(done)) => Some((plugin.clone(), done.clone())),
@@ -158,6 +177,10 @@ impl Plugins {
         let compiled = self.compiled.read().unwrap_or_else(PoisonError::into_inner);
         let mut refused: Vec<(String, String)> = Vec::new();
         for plugin in self.of_role(role) {
+            if let Some(why) = &plugin.refusal {
+                refused.push((plugin.config.name.clone(), why.clone()));
+                continue;
+            }
             let failure = compiled
                 .iter()
                 .find(|((digest, _), result)| *digest == plugin.digest && result.is_err());
@@ -166,6 +189,13 @@ impl Plugins {
             }
         }
         refused
+    }
+
+    /// Plugins that are not handed out because nobody trusted vouches for them, with why.
+    #[must_use]
+    pub fn untrusted(&self) -> Vec<(String, String)> {
+        let refusal = |plugin: &Plugin| Some((plugin.config.name.clone(), plugin.refusal.clone()?));
+        self.all.iter().filter_map(refusal).collect()
     }
 
     fn of_role(&self, role: Role) -> impl Iterator<Item = &Plugin> {
@@ -192,7 +222,7 @@ impl Plugins {
     /// Compiles what is not compiled yet for this engine. Returns the new failures: plugin and why.
     pub async fn ensure(self: &Arc<Self>, engine: &Engine) -> Vec<(String, String)> {
         let mut failures = Vec::new();
-        for plugin in &self.all {
+        for plugin in self.all.iter().filter(|plugin| plugin.refusal.is_none()) {
             let key = (plugin.digest.clone(), engine.clone());
             let _turn = self.turn.lock().await;
             let known = {
@@ -278,6 +308,14 @@ impl Plugins {
                 "the compiler builds for engine {}, and the agent has {}: install the same version on both sides",
                 short(&printed.engine_hash, 12),
                 short(&engine.hash, 12)
+            ));
+        }
+        if printed.digest != plugin.digest {
+            // What was judged is not what lies there now.
+            let _ = tokio::fs::remove_file(&fresh).await;
+            return Err(format!(
+                "{} changed since the controller started: restart the controller to take the new one",
+                plugin.config.path.display()
             ));
         }
         keep(&fresh, &output, printed.compiled_digest).await
@@ -369,3 +407,10 @@ async fn digest_of(path: &Path) -> std::io::Result<String> {
     }
     Ok(hex(&Sha256::digest(tokio::fs::read(path).await?)))
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    reason = "a helper that fails is a test that fails"
+)]
+mod tests;

@@ -254,7 +254,12 @@ pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> 
 
 fn read_plugins(config: &Config) -> anyhow::Result<(Arc<Plugins>, PathBuf)> {
     let compiler = plugins::find_compiler(config.compiler.as_deref());
-    let plugins = Plugins::read(&config.plugins, &config.data_dir, compiler.clone())?;
+    let plugins = Plugins::read(
+        &config.plugins,
+        config.plugin_trust.as_ref(),
+        &config.data_dir,
+        compiler.clone(),
+    )?;
     Ok((Arc::new(plugins), compiler))
 }
 
@@ -406,6 +411,9 @@ async fn watch_secrets(secrets: Arc<dyn SecretStore>, handle: Handle, stop: Canc
 
 /// Compiles for the compiler's own engine before the first agent asks: they are most often of the same version.
 async fn compile_ahead(plugins: Arc<Plugins>, compiler: PathBuf, handle: Handle) {
+    for (plugin, why) in plugins.untrusted() {
+        note_refused(&handle, &plugin, &why).await;
+    }
     let Some(engine) = plugins::own_engine(&compiler).await else {
         tracing::info!(compiler = %compiler.display(), "the compiler does not say its engine: plugins are compiled when agents come");
         return;

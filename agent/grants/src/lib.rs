@@ -11,12 +11,16 @@
 mod address;
 mod decide;
 mod denial;
+mod interface;
 mod parse;
 mod set;
 
 pub use address::{To, ToError, canonical};
 pub use decide::Target;
 pub use denial::{Decision, Denial};
+pub use interface::{
+    Function, INTERFACE_PACKAGE, INTERFACE_VERSION, Interface, is_compatible, split_interface,
+};
 pub use parse::{GrantError, LIST_MAX};
 pub use set::{
     DnsGrants, FileGrants, GrantSet, Grants, HttpGrant, KubeGrants, NetGrants, PortGrant,

@@ -2,142 +2,11 @@
 //!
 //! The import list of a component is its list of capabilities; everything here is decided from it before anything is linked.
 
-use iaso_grants::{GrantSet, Grants};
+use iaso_grants::{Grants, is_compatible, split_interface};
 
 use crate::fault::{FaultClass, PluginFault};
 
-/// The version of the plugin interface that this agent speaks.
-pub const INTERFACE_VERSION: &str = "0.1.0";
-/// Plugins for any version that begins like this can be loaded.
-const COMPATIBLE: &str = "0.1.";
-const PACKAGE: &str = "iaso:plugin/";
-
-/// An interface of the plugin package that can be imported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "the names are those of the interface file")]
-pub enum Interface {
-    Types,
-    Log,
-    Net,
-    Dns,
-    Http,
-    Services,
-    Scripts,
-    Host,
-    Files,
-    Kube,
-    State,
-}
-
-const ALL: [Interface; 11] = [
-    Interface::Types,
-    Interface::Log,
-    Interface::Net,
-    Interface::Dns,
-    Interface::Http,
-    Interface::Services,
-    Interface::Scripts,
-    Interface::Host,
-    Interface::Files,
-    Interface::Kube,
-    Interface::State,
-];
-
-/// A function, the key of its grant, and whether a table holds it.
-type Function = (&'static str, &'static str, fn(&GrantSet) -> bool);
-
-impl Interface {
-    /// Its name in the interface file.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Types => "types",
-            Self::Log => "log",
-            Self::Net => "net",
-            Self::Dns => "dns",
-            Self::Http => "http",
-            Self::Services => "services",
-            Self::Scripts => "scripts",
-            Self::Host => "host",
-            Self::Files => "files",
-            Self::Kube => "kube",
-            Self::State => "state",
-        }
-    }
-
-    /// Its functions with their grants; the key is empty for what is always granted.
-    const fn functions(self) -> &'static [Function] {
-        match self {
-            Self::Types => &[],
-            Self::Log => &[("write", "", |_| true)],
-            Self::State => &[
-                ("get", "", |_| true),
-                ("set", "", |_| true),
-                ("delete", "", |_| true),
-            ],
-            Self::Net => &[
-                ("tcp-connect", "net.tcp", |g| !g.net.tcp.is_empty()),
-                ("ping", "net.icmp", |g| !g.net.icmp.is_empty()),
-                ("unix-connect", "net.unix", |g| !g.net.unix.is_empty()),
-            ],
-            Self::Dns => &[("query", "dns.servers", |g| !g.dns.servers.is_empty())],
-            Self::Http => &[("send", "http", |g| !g.http.is_empty())],
-            Self::Services => &[
-                ("status", "services.read", |g| !g.services.read.is_empty()),
-                ("journal", "services.read", |g| !g.services.read.is_empty()),
-                ("restart", "services.control", |g| {
-                    !g.services.control.is_empty()
-                }),
-                ("start", "services.control", |g| {
-                    !g.services.control.is_empty()
-                }),
-                ("stop", "services.control", |g| {
-                    !g.services.control.is_empty()
-                }),
-            ],
-            Self::Scripts => &[("run", "scripts", |g| !g.scripts.is_empty())],
-            Self::Host => &[
-                ("info", "host", |g| g.host),
-                ("disks", "host", |g| g.host),
-                ("routes", "host", |g| g.host),
-                ("links", "host", |g| g.host),
-                ("resolvers", "host", |g| g.host),
-                ("peers", "host", |g| g.host),
-                ("pause-ms", "host", |g| g.host),
-                ("monotonic-us", "host", |g| g.host),
-                ("random", "host", |g| g.host),
-            ],
-            Self::Files => &[
-                ("stat", "files.read", |g| !g.files.read.is_empty()),
-                ("read", "files.read", |g| !g.files.read.is_empty()),
-            ],
-            Self::Kube => &[
-                ("pods-here", "kube.pods", |g| !g.kube.pods.is_empty()),
-                ("delete-pod", "kube.delete_pods", |g| {
-                    !g.kube.delete_pods.is_empty()
-                }),
-                ("get-service", "kube.services", |g| {
-                    !g.kube.services.is_empty()
-                }),
-                ("get-endpoints", "kube.services", |g| {
-                    !g.kube.services.is_empty()
-                }),
-                ("pod-states-here", "kube.pod_states", |g| {
-                    !g.kube.pod_states.is_empty()
-                }),
-                ("workloads-here", "kube.workloads", |g| {
-                    !g.kube.workloads.is_empty()
-                }),
-                ("env-urls-here", "kube.env_urls", |g| {
-                    !g.kube.env_urls.is_empty()
-                }),
-                ("conditions", "kube.conditions", |g| {
-                    !g.kube.conditions.is_empty()
-                }),
-            ],
-        }
-    }
-}
+pub use iaso_grants::{INTERFACE_VERSION, Interface};
 
 /// One import of a component: its full name and the functions that the component takes from it.
 pub(crate) struct Import<'a> {
@@ -157,16 +26,16 @@ pub(crate) fn accept(import: &Import<'_>, grants: &Grants) -> Result<Interface, 
         .any(|name| name == interface.as_str());
     let mut granted = used.is_empty() || declined;
     for name in used {
-        let Some((_, key, is_in)) = interface.functions().iter().find(|(f, _, _)| f == name) else {
+        let Some(function) = interface.functions().iter().find(|f| f.name == *name) else {
             return Err(refused(format!(
                 "needs function `{}` of `{}`; this agent has {INTERFACE_VERSION} without it: update the agent",
                 words(name),
                 words(import.name)
             )));
         };
-        granted |= is_in(&grants.check) || is_in(&grants.fix);
-        if !missing.contains(key) {
-            missing.push(key);
+        granted |= (function.is_in)(&grants.check) || (function.is_in)(&grants.fix);
+        if !missing.contains(&function.grant) {
+            missing.push(function.grant);
         }
     }
     if granted {
@@ -192,11 +61,7 @@ fn known(import: &Import<'_>) -> Result<Interface, PluginFault> {
             "needs `{name}`, which this agent does not have: a plugin imports only interfaces of `iaso:plugin@{INTERFACE_VERSION}` (no WASI)"
         ))
     };
-    let (interface, version) = import
-        .name
-        .strip_prefix(PACKAGE)
-        .and_then(|rest| rest.split_once('@'))
-        .ok_or_else(foreign)?;
+    let (interface, version) = split_interface(import.name).ok_or_else(foreign)?;
     if import.functions.is_none() {
         return Err(foreign());
     }
@@ -205,15 +70,8 @@ fn known(import: &Import<'_>) -> Result<Interface, PluginFault> {
             "needs `{name}`; this agent has {INTERFACE_VERSION}: build the plugin with a matching SDK, or update the agent"
         )));
     }
-    ALL.into_iter().find(|known| known.as_str() == interface).ok_or_else(|| {
+    Interface::named(interface).ok_or_else(|| {
         refused(format!("needs `{name}`; this agent has {INTERFACE_VERSION} without that interface: update the agent"))
-    })
-}
-
-/// 0.y versions agree on y; a pre-release agrees with nothing.
-pub(crate) fn is_compatible(version: &str) -> bool {
-    version.strip_prefix(COMPATIBLE).is_some_and(|patch| {
-        !patch.is_empty() && patch.len() < 10 && patch.bytes().all(|b| b.is_ascii_digit())
     })
 }
 
@@ -270,10 +128,8 @@ pub(crate) fn exported<'a>(
     interface: &str,
 ) -> Option<&'a str> {
     exports.find(|name| {
-        let rest = name
-            .strip_prefix(PACKAGE)
-            .and_then(|rest| rest.split_once('@'));
-        rest.is_some_and(|(found, version)| found == interface && is_compatible(version))
+        split_interface(name)
+            .is_some_and(|(found, version)| found == interface && is_compatible(version))
     })
 }
 
@@ -287,7 +143,7 @@ mod tests {
         let mut resolve = wit_parser::Resolve::default();
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/wit");
         let (package, _) = resolve.push_path(path).expect("the interface file is good");
-        for interface in ALL {
+        for interface in Interface::ALL {
             let id = resolve.packages[package].interfaces[interface.as_str()];
             let mut in_file: Vec<&str> = resolve.interfaces[id]
                 .functions
@@ -297,19 +153,11 @@ mod tests {
             let mut known: Vec<&str> = interface
                 .functions()
                 .iter()
-                .map(|(name, _, _)| *name)
+                .map(|function| function.name)
                 .collect();
             in_file.sort_unstable();
             known.sort_unstable();
             assert_eq!(in_file, known, "interface {}", interface.as_str());
-        }
-    }
-
-    #[test]
-    fn versions_agree_on_the_minor_number_only() {
-        assert!(is_compatible("0.1.0") && is_compatible("0.1.12"));
-        for other in ["0.2.0", "0.1", "0.1.", "0.1.0-rc.1", "1.1.0", "0.10.0", ""] {
-            assert!(!is_compatible(other), "{other}");
         }
     }
 

@@ -5,6 +5,7 @@ mod offline;
 pub(crate) use offline::{PolicyCheckArgs, PolicyCommand, SimulateArgs};
 
 use crate::exit;
+use crate::plugin::PluginArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -167,6 +168,8 @@ pub(crate) enum Command {
     Policy(PolicyCommand),
     /// What would happen: a scenario of faults, through the engine and its checker, without a controller (1 when it is not as expected)
     Simulate(SimulateArgs),
+    /// Plugins: write, build, test and sign one; see what one may do before it runs
+    Plugin(PluginArgs),
     /// A completion script for a shell, on standard output
     Completions {
         /// Which shell

@@ -33,7 +33,8 @@ Exit codes:
   0  done; what was asked about is well, or closed
   1  something is wrong: a node is not well (nodes, node), an incident is
      open (incidents, incident), a replay differs or is incomplete (replay),
-     a simulated night is not as expected (simulate), or the controller
+     a simulated night is not as expected (simulate), a plugin would be
+     refused, is not trusted or fails its tests (plugin), or the controller
      could not do it
   2  the command line is wrong, or a policy or scenario is refused
      (policy check, backtest, simulate)

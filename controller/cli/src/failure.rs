@@ -57,6 +57,9 @@ pub(crate) enum Failure {
     /// A recording is none, damaged or of another version.
     #[error("{name} cannot be used: {why}")]
     Recording { name: Text, why: Text },
+    /// A plugin, a key or a signature is not what it must be.
+    #[error("{0}")]
+    Plugin(String),
     /// Standard output is gone or full.
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
@@ -79,6 +82,7 @@ impl Failure {
             | Self::Write { .. }
             | Self::Read { .. }
             | Self::Recording { .. }
+            | Self::Plugin(_)
             | Self::Output(_)
             | Self::Runtime(_) => Exit::Wrong,
         }

@@ -14,6 +14,7 @@ mod exit;
 mod failure;
 mod model;
 mod output;
+mod plugin;
 mod render;
 mod target;
 mod text;

@@ -1,6 +1,6 @@
 //! What a configuration must be beyond its types. Each refusal says what to do.
 
-use super::{Config, NodeConfig, PluginConfig};
+use super::{Config, NodeConfig};
 use crate::recorder::RecordingConfig;
 use iaso_engine::policy::Mode;
 use std::collections::BTreeSet;
@@ -87,7 +87,7 @@ pub(super) fn check(config: &Config, insecure: bool) -> Result<(), String> {
     delegation(config)?;
     recording(&config.recording)?;
     nodes(config)?;
-    plugins(&config.plugins)
+    plugins(config)
 }
 
 fn recording(recording: &RecordingConfig) -> Result<(), String> {
@@ -256,7 +256,12 @@ fn machine(config: &Config, node: &NodeConfig) -> Result<(), String> {
     }
 }
 
-fn plugins(plugins: &[PluginConfig]) -> Result<(), String> {
+fn plugins(config: &Config) -> Result<(), String> {
+    let trust = config.plugin_trust.as_ref();
+    if let Some(problem) = trust.and_then(iaso_package::Trust::problem) {
+        return Err(problem);
+    }
+    let plugins = &config.plugins;
     if plugins.len() > PLUGINS_MAX {
         return Err(format!("{} plugins: at most {PLUGINS_MAX}", plugins.len()));
     }

@@ -103,7 +103,17 @@ fn nodes_and_plugins(out: &mut String, config: &Config) -> std::fmt::Result {
             ports.join(", ")
         )?;
     }
-    writeln!(out, "{} plugins", config.plugins.len())?;
+    let trust = config.plugin_trust.as_ref().map_or_else(
+        || "whoever made them".to_owned(),
+        |trust| {
+            format!(
+                "only with the word of {} trusted keys, or one of {} trusted digests",
+                trust.keys.len(),
+                trust.digests.len()
+            )
+        },
+    );
+    writeln!(out, "{} plugins, {trust}", config.plugins.len())?;
     for plugin in &config.plugins {
         writeln!(
             out,

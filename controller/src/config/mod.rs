@@ -109,6 +109,9 @@ pub struct Config {
     /// The plugins that agents run.
     #[serde(default)]
     pub plugins: Vec<PluginConfig>,
+    /// Whose plugins run; absent: those whose files are named here, whoever made them.
+    #[serde(default)]
+    pub plugin_trust: Option<iaso_package::Trust>,
 }
 
 fn default_listen() -> SocketAddr {
@@ -304,6 +307,9 @@ fn default_provider() -> String {
 pub struct PluginConfig {
     /// Its name in findings and orders.
     pub name: String,
+    /// Its name in its manifest, where `[plugin_trust]` is configured; absent: `name`.
+    #[serde(default)]
+    pub plugin: Option<String>,
     /// The component.
     pub path: PathBuf,
     /// How often its check runs.

@@ -29,7 +29,7 @@ fn a_small_configuration_has_defaults_and_paths_of_its_own_directory() {
     an agent cut off for more than 300 s may by itself do k3s-agent/restart, at most 2 times
     1 nodes
       styx (worker) at 10.0.0.7, provider none, probed on 22, 10250
-    0 plugins
+    0 plugins, whoever made them
     ");
 }
 

@@ -21,7 +21,7 @@ use crate::client::{Client, Decision, Hold};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::render::{self, Style};
-use crate::{output, target, token};
+use crate::{output, plugin, target, token};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -76,6 +76,10 @@ pub(crate) fn run(args: Args) -> Result<Exit, Failure> {
     if let Command::Simulate(what) = &args.command {
         return simulate::run(&args.global, what);
     }
+    if let Command::Plugin(what) = &args.command {
+        // A plugin is looked at here, not on the controller.
+        return plugin::run(&args.global, what);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -122,5 +126,6 @@ async fn dispatch(args: Args) -> Result<Exit, Failure> {
         Command::Policy(what) => policy::run(&args.global, &what),
         Command::Simulate(what) => simulate::run(&args.global, &what),
         Command::Completions { shell } => completions::run(shell),
+        Command::Plugin(what) => plugin::run(&args.global, &what),
     }
 }

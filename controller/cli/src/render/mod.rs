@@ -4,7 +4,7 @@ mod backtest;
 mod event;
 mod explain;
 mod incident;
-mod layout;
+pub(crate) mod layout;
 mod node;
 mod policy;
 mod replay;

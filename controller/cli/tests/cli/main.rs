@@ -6,6 +6,7 @@ mod errors;
 mod follow;
 mod hostile;
 mod iaso;
+mod plugin;
 mod policy;
 mod replay;
 mod simulate;

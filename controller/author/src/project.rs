@@ -1,0 +1,215 @@
+//! A new plugin's directory: source, manifest, fixtures, and the SDK beside it, so that it builds anywhere.
+
+use std::path::{Component, Path, PathBuf};
+
+use iaso_package::Manifest;
+
+/// The SDK's sources and the interface file, by their path under `plugins/`.
+const SDK: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
+/// Where the SDK goes in a project.
+const VENDOR: &str = "vendor";
+/// What stands in a template where the plugin's name belongs, and its name as an identifier of Rust.
+const NAME: &str = "{{name}}";
+const IDENTIFIER: &str = "{{identifier}}";
+
+const RUST: &[(&str, &str)] = &[
+    (
+        "Cargo.toml",
+        include_str!("../templates/rust/Cargo.toml.in"),
+    ),
+    (
+        "plugin.toml",
+        include_str!("../templates/rust/plugin.toml.in"),
+    ),
+    ("README.md", include_str!("../templates/rust/README.md.in")),
+    (".gitignore", include_str!("../templates/rust/gitignore.in")),
+    (
+        "src/lib.rs",
+        include_str!("../templates/rust/src/lib.rs.in"),
+    ),
+    (
+        "tests/memory.rs",
+        include_str!("../templates/rust/tests/memory.rs.in"),
+    ),
+    (
+        "fixtures/enough.toml",
+        include_str!("../templates/rust/fixtures/enough.toml.in"),
+    ),
+    (
+        "fixtures/short.toml",
+        include_str!("../templates/rust/fixtures/short.toml.in"),
+    ),
+    (
+        "fixtures/denied.toml",
+        include_str!("../templates/rust/fixtures/denied.toml.in"),
+    ),
+];
+
+/// In what a plugin is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// With the SDK.
+    Rust,
+    /// Not yet.
+    C,
+    /// Not yet.
+    Js,
+    /// Not yet.
+    Python,
+}
+
+/// Why there is no project.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// A name that no plugin may have.
+    #[error(
+        "a plugin's name has 1 to 63 of a-z 0-9 and `-`, a letter first, and no Rust keyword; it is not {0:?}"
+    )]
+    Name(String),
+    /// A language without a template.
+    #[error(
+        "there is no template for {0} yet: write it in Rust, or make a component of `plugin.wit` with that language's own tools and give it a manifest with `iaso plugin pack`"
+    )]
+    Language(&'static str),
+    /// The SDK in this program is not what it must be.
+    #[error("the SDK in this program cannot be written out: {0}")]
+    Sdk(String),
+}
+
+/// The files of a new project, by their path in it.
+pub fn project(name: &str, language: Language) -> Result<Vec<(PathBuf, String)>, ProjectError> {
+    let manifest = format!("name = {name:?}\nversion = \"0.1.0\"");
+    // `crate`, `self` and the like cannot name a package; cargo would say so only when it is too late.
+    let is_word = [
+        "crate", "self", "super", "test", "core", "std", "alloc", "vendor",
+    ]
+    .contains(&name);
+    if Manifest::from_toml(&manifest).is_err() || is_word {
+        return Err(ProjectError::Name(name.chars().take(80).collect()));
+    }
+    let template = match language {
+        Language::Rust => RUST,
+        Language::C => return Err(ProjectError::Language("C")),
+        Language::Js => return Err(ProjectError::Language("JavaScript")),
+        Language::Python => return Err(ProjectError::Language("Python")),
+    };
+    let mut files: Vec<(PathBuf, String)> = template
+        .iter()
+        .map(|(path, text)| (PathBuf::from(path), filled(text, name)))
+        .collect();
+    files.extend(sdk()?);
+    Ok(files)
+}
+
+fn filled(text: &str, name: &str) -> String {
+    text.replace(NAME, name)
+        .replace(IDENTIFIER, &name.replace('-', "_"))
+}
+
+/// The SDK as a crate of its own: its sources, the interface file beside it, and a manifest without a workspace.
+fn sdk() -> Result<Vec<(PathBuf, String)>, ProjectError> {
+    let mut files = vec![(
+        Path::new(VENDOR).join("iaso-plugin/Cargo.toml"),
+        sdk_manifest()?,
+    )];
+    for (path, text) in SDK {
+        let Ok(inner) = Path::new(path).strip_prefix("sdk") else {
+            // The interface file keeps its place beside the crate: the bindings look for it there.
+            if Path::new(path).components().next() == Some(Component::Normal("wit".as_ref())) {
+                files.push((Path::new(VENDOR).join(path), (*text).to_owned()));
+            }
+            continue;
+        };
+        let place = Path::new(VENDOR).join("iaso-plugin").join(inner);
+        files.push((place, (*text).to_owned()));
+    }
+    Ok(files)
+}
+
+/// Versions are those of the workspace that the SDK comes from: one place says them.
+fn sdk_manifest() -> Result<String, ProjectError> {
+    let broken = |what: &str| ProjectError::Sdk(format!("its workspace has no {what}"));
+    let (_, text) = SDK
+        .iter()
+        .find(|(path, _)| *path == "Cargo.toml")
+        .ok_or_else(|| broken("manifest"))?;
+    let workspace: toml::Table =
+        toml::from_str(text).map_err(|error| ProjectError::Sdk(error.to_string()))?;
+    let of = |table: &str, key: &str| {
+        workspace
+            .get("workspace")?
+            .get(table)?
+            .get(key)
+            .map(toml::Value::to_string)
+    };
+    let package = |key: &str| of("package", key).ok_or_else(|| broken(key));
+    let bindgen = of("dependencies", "wit-bindgen").ok_or_else(|| broken("wit-bindgen"))?;
+    Ok(format!(
+        "# The SDK of `iaso`, as of its release: `iaso plugin new` wrote it here, and this project builds with it anywhere.\n\
+         [package]\nname = \"iaso-plugin\"\nversion = {}\nedition = {}\nrust-version = {}\nlicense = {}\npublish = false\n\n\
+         [features]\n# `testing::MockHost`: for the plugin's own tests, never in a component.\ntesting = []\n\n\
+         [dependencies]\nwit-bindgen = {bindgen}\n",
+        package("version")?,
+        package("edition")?,
+        package("rust-version")?,
+        package("license")?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_has_the_whole_sdk_and_no_placeholder_left() {
+        let files = project("disk-hog", Language::Rust).expect("a good name");
+        let has = |path: &str| files.iter().any(|(file, _)| file == Path::new(path));
+        for path in [
+            "Cargo.toml",
+            "plugin.toml",
+            "src/lib.rs",
+            "fixtures/short.toml",
+            "vendor/iaso-plugin/Cargo.toml",
+            "vendor/iaso-plugin/src/lib.rs",
+            "vendor/iaso-plugin/src/testing/run.rs",
+            "vendor/wit/plugin.wit",
+        ] {
+            assert!(has(path), "{path}");
+        }
+        let left = files
+            .iter()
+            .find(|(path, text)| !path.starts_with(VENDOR) && text.contains("{{"));
+        assert!(left.is_none(), "{left:?}");
+    }
+
+    #[test]
+    fn the_templates_manifest_is_a_good_one() {
+        let files = project("disk-hog", Language::Rust).expect("a good name");
+        let (_, text) = files
+            .iter()
+            .find(|(path, _)| path == Path::new("plugin.toml"))
+            .expect("there");
+        let manifest = Manifest::from_toml(text).expect("good");
+        assert_eq!(manifest.name, "disk-hog");
+        assert!(manifest.grants.check.host && manifest.budget.host_calls.is_some());
+    }
+
+    #[test]
+    fn the_vendored_sdk_stands_alone() {
+        let manifest = sdk_manifest().expect("it is written");
+        let table: toml::Table = toml::from_str(&manifest).expect("TOML");
+        assert!(!manifest.contains("workspace"), "{manifest}");
+        assert!(table["dependencies"]["wit-bindgen"]["version"].is_str());
+    }
+
+    #[test]
+    fn names_that_cannot_be_are_refused() {
+        for name in ["", "Disk", "1disk", "a/b", "../x", "self", "a b"] {
+            assert!(project(name, Language::Rust).is_err(), "{name:?}");
+        }
+        let text = project("x", Language::C)
+            .expect_err("no template")
+            .to_string();
+        assert!(text.contains("write it in Rust"), "{text}");
+    }
+}
