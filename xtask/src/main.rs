@@ -10,6 +10,7 @@ mod demo;
 mod model;
 mod mutants;
 mod process;
+mod reference;
 mod setup;
 mod sim;
 mod suite;

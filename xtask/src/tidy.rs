@@ -5,6 +5,7 @@ mod purity;
 mod sizes;
 
 use crate::process::{cargo, has_program, root, step, target_dir};
+use crate::reference;
 use anyhow::{Result, bail};
 use clap::Args;
 use std::process::Command;
@@ -15,6 +16,9 @@ pub(crate) struct TidyArguments {
     /// Only what takes a second: no format, no lints.
     #[arg(long)]
     quick: bool,
+    /// Write the reference of the plugin interface anew, and nothing else.
+    #[arg(long)]
+    reference: bool,
     /// Write today's sizes into the ratchet (only smaller ones are taken).
     #[arg(long)]
     tighten: bool,
@@ -22,7 +26,11 @@ pub(crate) struct TidyArguments {
 
 /// Runs every check, and tells all that is wrong at once.
 pub(crate) fn run(arguments: &TidyArguments) -> Result<()> {
+    if arguments.reference {
+        return reference::write();
+    }
     let mut troubles = purity::check()?;
+    troubles.extend(reference::check()?);
     troubles.extend(sizes::check(arguments.tighten)?);
     troubles.extend(documents::check()?);
     for trouble in &troubles {

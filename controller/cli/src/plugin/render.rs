@@ -1,8 +1,9 @@
 //! What the answers of `iaso plugin` look like. Pure.
 
 use super::inspect::{Inspected, Limits, Signature};
+use super::play::{Benched, Case, Tested};
 use crate::render::Style;
-use crate::render::layout::{bullets, field, heading, paragraph};
+use crate::render::layout::{Grid, bullets, field, heading, paragraph};
 use crate::text::Text;
 use iaso_grants::{GrantSet, Grants};
 use iaso_package::{Budget, Kind};
@@ -220,4 +221,99 @@ pub(super) fn budget_words(budget: &Budget) -> Vec<String> {
     .into_iter()
     .filter_map(|(value, unit)| value.map(|value| format!("{value} {unit}")))
     .collect()
+}
+
+/// The verdict on each fixture; what failed, with what was seen.
+pub(super) fn tested(style: &Style, tested: &Tested) -> String {
+    let mut out = String::new();
+    let title = format!("{} {}", tested.name, tested.version);
+    let file = Text::from(tested.component.display().to_string());
+    let _ = writeln!(out, "{} from {file}", style.bold(&title));
+    for case in &tested.fixtures {
+        fixture(&mut out, style, case);
+    }
+    let failed = tested.fixtures.iter().filter(|case| !case.passed).count();
+    let faults: usize = tested.fixtures.iter().map(|case| case.fault_runs).sum();
+    let _ = writeln!(
+        out,
+        "{} fixtures, {failed} failed; {faults} more runs with host calls made to fail",
+        tested.fixtures.len()
+    );
+    out
+}
+
+fn fixture(out: &mut String, style: &Style, case: &Case) {
+    let word = if case.passed { "ok  " } else { "FAIL" };
+    let lead = format!("  {word}  {}", Text::from(case.name.as_str()));
+    let about = if case.about.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", case.about)
+    };
+    paragraph(out, style, &lead, &about);
+    for failure in &case.failures {
+        paragraph(out, style, "        - ", &failure.to_string());
+    }
+    if !case.passed {
+        for (what, lines) in [
+            ("called", &case.calls),
+            ("found", &case.ended),
+            ("logged", &case.log),
+        ] {
+            for line in lines {
+                paragraph(
+                    out,
+                    style,
+                    &format!("        {what:<7} "),
+                    &line.to_string(),
+                );
+            }
+        }
+    }
+    for note in &case.notes {
+        paragraph(out, style, "        note: ", &note.to_string());
+    }
+    if case.fault_runs_left_out > 0 {
+        let text = format!(
+            "{} runs with faults were left out",
+            case.fault_runs_left_out
+        );
+        paragraph(out, style, "        note: ", &text);
+    }
+}
+
+/// What each fixture costs, and the budget.
+pub(super) fn benched(style: &Style, benched: &Benched) -> String {
+    let mut out = String::new();
+    let title = format!("{} {}", benched.name, benched.version);
+    let _ = writeln!(out, "{}", style.bold(&title));
+    let mut grid = Grid::new(
+        style,
+        &[
+            "FIXTURE", "RUNS", "CPU P50", "P99", "WALL P50", "P99", "MEMORY", "CALLS",
+        ],
+    );
+    for cost in &benched.fixtures {
+        grid.row([
+            Text::from(cost.name.as_str()).to_string(),
+            cost.runs.to_string(),
+            format!("{} µs", cost.cpu_us_p50),
+            format!("{} µs", cost.cpu_us_p99),
+            format!("{} µs", cost.wall_us_p50),
+            format!("{} µs", cost.wall_us_p99),
+            format!("{} KiB", cost.memory_kib),
+            cost.host_calls.to_string(),
+        ]);
+    }
+    out.push_str(&grid.finish());
+    heading(&mut out, style, "Budget");
+    for line in &benched.budget {
+        let text = match line.budget {
+            None => format!("{}, no budget in plugin.toml", line.used),
+            Some(budget) if line.over => format!("{} of {budget}: OVER", line.used),
+            Some(budget) => format!("{} of {budget}", line.used),
+        };
+        paragraph(&mut out, style, &format!("  {:<18}", line.what), &text);
+    }
+    out
 }

@@ -171,3 +171,100 @@ async fn what_is_no_plugin_is_refused_in_words_for_people() {
     let ran = desk.run(&["inspect", "gone.wasm"]).await;
     ran.assert_says(&["cannot read gone.wasm"]);
 }
+
+#[tokio::test]
+async fn a_new_project_is_whole_and_overwrites_nothing() {
+    let desk = Desk::new();
+    let ran = desk.run(&["new", "low-memory"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(
+        ran.out.contains("cd low-memory && iaso plugin build"),
+        "{ran:?}"
+    );
+    for file in [
+        "plugin.toml",
+        "src/lib.rs",
+        "fixtures/short.toml",
+        "vendor/iaso-plugin/src/lib.rs",
+        "vendor/wit/plugin.wit",
+    ] {
+        assert!(desk.path("low-memory").join(file).is_file(), "{file}");
+    }
+    let ran = desk.run(&["new", "low-memory"]).await;
+    assert_eq!(ran.code, 1);
+    ran.assert_says(&["nothing is overwritten"]);
+    let ran = desk.run(&["new", "Low Memory"]).await;
+    assert_eq!(ran.code, 2);
+    ran.assert_says(&["1 to 63 of a-z"]);
+    let ran = desk.run(&["new", "x", "--lang", "python"]).await;
+    assert_eq!(ran.code, 2);
+    ran.assert_says(&["no template for Python yet", "iaso plugin pack"]);
+    assert!(!desk.path("x").exists());
+}
+
+#[tokio::test]
+async fn outside_of_a_plugins_directory_every_command_says_where_it_belongs() {
+    let desk = Desk::new();
+    for command in ["build", "test", "bench"] {
+        let ran = desk.run(&[command]).await;
+        assert_eq!(ran.code, 1, "{command}");
+        ran.assert_says(&["plugin.toml is not there", "iaso plugin new NAME"]);
+    }
+    std::fs::write(
+        desk.path("plugin.toml"),
+        "name = \"x\"\nversion = \"0.1.0\"",
+    )
+    .expect("written");
+    let ran = desk.run(&["build"]).await;
+    assert_eq!(ran.code, 1);
+    ran.assert_says(&["no Cargo.toml", "iaso plugin pack FILE.wasm"]);
+    let ran = desk.run(&["test"]).await;
+    ran.assert_says(&["build/x.wasm is not there", "iaso plugin build"]);
+}
+
+#[tokio::test]
+async fn fixtures_and_the_budget_decide_the_exit_code() {
+    let desk = Desk::new();
+    let manifest = |budget: u32| {
+        let text = format!("name = \"x\"\nversion = \"0.1.0\"\n[budget]\nmemory_kib = {budget}");
+        std::fs::write(desk.path("plugin.toml"), text).expect("written");
+    };
+    std::fs::write(desk.path("bare.wasm"), checker("", OK_EMPTY)).expect("written");
+    let compiler = iaso_components::compiler();
+    let compiler = compiler.to_str().expect("plain");
+    let pack = ["pack", "bare.wasm", "--out", "build/x.wasm"];
+    manifest(256);
+    let ran = desk.run(&pack).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let ran = desk.run(&["test", "--compiler", compiler]).await;
+    assert_eq!(ran.code, 1);
+    ran.assert_says(&["no fixture in", "--record"]);
+
+    std::fs::create_dir(desk.path("fixtures")).expect("made");
+    std::fs::write(desk.path("fixtures/a.toml"), "about = \"nothing\"").expect("written");
+    let ran = desk.run(&["test", "--compiler", compiler]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.out.contains("ok    a: nothing"), "{ran:?}");
+    let ran = desk
+        .run(&["bench", "--runs", "10", "--compiler", compiler])
+        .await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.out.contains("128 of 256"), "{ran:?}");
+
+    std::fs::write(desk.path("fixtures/b.toml"), "[[expect]]\ncode = \"x.ok\"").expect("written");
+    let ran = desk.run(&["test", "--compiler", compiler]).await;
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.contains("there is no finding x.ok"), "{ran:?}");
+    manifest(64);
+    let ran = desk
+        .run(&["bench", "a", "--runs", "10", "--compiler", compiler])
+        .await;
+    assert_eq!(ran.code, 0, "the component's own budget counts: {ran:?}");
+    ran.assert_says(&["build it again"]);
+    assert_eq!(desk.run(&pack).await.code, 0);
+    let ran = desk
+        .run(&["bench", "a", "--runs", "10", "--compiler", compiler])
+        .await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.out.contains("128 of 64: OVER"), "{ran:?}");
+}
