@@ -10,7 +10,7 @@ use crate::text::{bounded, chain, hex};
 use iaso_engine::effect::{Action, Remembered, Yield};
 use iaso_engine::fact::Observation;
 use iaso_engine::timeline::belongings;
-use iaso_providers::secrets::{SecretError, SecretKey};
+use iaso_providers::secrets::{SecretError, SecretKey, SecretStore, Version};
 use iaso_providers::{ProviderError, ScriptId, draw_password};
 use sha2::{Digest as _, Sha256};
 use std::process::Stdio;
@@ -95,27 +95,21 @@ fn secret_key(node: &str) -> Option<SecretKey> {
     })
 }
 
-/// Draws a password, keeps it as pending, and reads it back.
+/// The name of the version that an effect stores: the same whenever it is begun again.
+fn version_of(pursuit: &Pursuit) -> Option<Version> {
+    let digest = hex(&Sha256::digest(pursuit.effect.id.as_str().as_bytes()));
+    let own: String = digest.chars().take(16).collect();
+    // Milliseconds first, so that versions sort by age.
+    format!("{:013}-{own}", pursuit.intended.0).parse().ok()
+}
+
+/// Draws a password, keeps it as pending, and reads it back. One that a controller before us stored for this very effect is taken up.
 pub(super) async fn store_password(pursuit: &Pursuit) {
-    let secrets = &pursuit.hands.secrets;
     let result: Result<String, String> = async {
         let key = secret_key(pursuit.effect.node.as_str())
             .ok_or("the node's name cannot name a secret")?;
-        let password = draw_password().map_err(|error| chain(&error))?;
-        let version = secrets
-            .store_pending(&key, &password)
-            .await
-            .map_err(|error| chain(&error))?;
-        let back = secrets
-            .read_back(&key, &version)
-            .await
-            .map_err(|error| chain(&error))?;
-        if !back.same_as(&password) {
-            return Err(
-                "the secret store gave back another password than was stored: do not trust it"
-                    .to_owned(),
-            );
-        }
+        let version = version_of(pursuit).ok_or("the effect's id cannot name a version")?;
+        keep(pursuit.hands.secrets.as_ref(), &key, &version).await?;
         Ok(format!("{key}/{version}"))
     }
     .await;
@@ -128,6 +122,35 @@ pub(super) async fn store_password(pursuit: &Pursuit) {
         }
         Err(detail) => pursuit.not_started("unavailable", detail).await,
     }
+}
+
+async fn keep(secrets: &dyn SecretStore, key: &SecretKey, version: &Version) -> Result<(), String> {
+    match secrets.read_back(key, version).await {
+        Ok(_) => return Ok(()),
+        Err(SecretError::Missing { .. }) => {}
+        // Half written by a crash: no machine was given it, for its key was never told.
+        Err(SecretError::Damaged { .. }) => secrets
+            .discard(key, version)
+            .await
+            .map_err(|error| chain(&error))?,
+        Err(error) => return Err(chain(&error)),
+    }
+    let password = draw_password().map_err(|error| chain(&error))?;
+    secrets
+        .store_pending_as(key, version, &password)
+        .await
+        .map_err(|error| chain(&error))?;
+    let wrong = match secrets.read_back(key, version).await {
+        Ok(back) if back.same_as(&password) => return Ok(()),
+        Ok(_) => "the secret store gave back another password than was stored: do not trust it"
+            .to_owned(),
+        Err(error) => chain(&error),
+    };
+    if let Err(error) = secrets.discard(key, version).await {
+        // It waits for promotion for ever, and does no harm there.
+        tracing::warn!(%key, %version, error = chain(&error), "a password that no machine was given is left pending");
+    }
+    Err(wrong)
 }
 
 async fn secret_health(pursuit: &Pursuit, trouble: Option<&String>) {

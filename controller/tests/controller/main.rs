@@ -9,5 +9,6 @@
 
 mod bounds;
 mod replay;
+mod secrets;
 mod story;
 mod support;

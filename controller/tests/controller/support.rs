@@ -7,7 +7,7 @@ use iaso_proto::v1;
 use iaso_proto::v1::agent_message::Kind;
 use iaso_proto::v1::agent_service_client::AgentServiceClient;
 use iaso_proto::v1::operator_service_client::OperatorServiceClient;
-use iaso_providers::secrets::FileStore;
+use iaso_providers::secrets::{FileStore, SecretStore};
 use iaso_providers::{
     Capabilities, Machine, MachineId, MachineState, Metrics, NoProvider, Operation, OperationId,
     OperationState, Provider, ProviderError, RecreateSpec, Recreation, Script, ScriptId, Secret,
@@ -146,14 +146,28 @@ pub(crate) fn config(dir: &Path, more: &str) -> Config {
 pub(crate) const STYX: &str = "[probe]\nicmp = false\ntcp_ports = []\n[[nodes]]\nname = \"styx\"\nrole = \"worker\"\naddress = \"127.0.0.9\"\n";
 
 pub(crate) async fn controller(dir: &Path, more: &str, provider: Arc<dyn Provider>) -> Running {
+    let secrets = Arc::new(secrets(dir));
+    controller_with(dir, more, provider, secrets).await
+}
+
+/// Where the controllers of [`controller`] keep their passwords.
+pub(crate) fn secrets(dir: &Path) -> FileStore {
+    FileStore::open(dir.join("secrets")).unwrap()
+}
+
+pub(crate) async fn controller_with(
+    dir: &Path,
+    more: &str,
+    provider: Arc<dyn Provider>,
+    secrets: Arc<dyn SecretStore>,
+) -> Running {
     let config = config(dir, more);
     std::fs::create_dir_all(&config.data_dir).unwrap();
     loop {
-        let secrets = Arc::new(FileStore::open(dir.join("secrets")).unwrap());
         let outside = Outside {
             provider: Arc::clone(&provider),
             cluster: None,
-            secrets,
+            secrets: Arc::clone(&secrets),
         };
         match start(config.clone(), outside).await {
             Ok(running) => return running,

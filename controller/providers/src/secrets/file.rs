@@ -18,13 +18,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use nix::{errno::Errno, fcntl::OFlag, unistd::geteuid};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{SecretError, SecretKey, SecretStore, Version, Versions};
-use crate::{RandomnessError, Secret};
+use crate::Secret;
 
 /// Longest secret, in bytes.
 const SECRET_BYTES_MAX: usize = 16 * 1024;
@@ -198,7 +197,12 @@ impl FileStore {
         Ok(versions)
     }
 
-    fn store(&self, key: &SecretKey, secret: &Secret) -> Result<Version, SecretError> {
+    fn store(
+        &self,
+        key: &SecretKey,
+        version: &Version,
+        secret: &Secret,
+    ) -> Result<(), SecretError> {
         let refused = |what: String| {
             Err(SecretError::Refused {
                 key: key.clone(),
@@ -215,18 +219,19 @@ impl FileStore {
                 "{PENDING_MAX} versions wait for promotion: promote or discard some of them first"
             ));
         }
-        let version = new_version()?;
+        let path = self.secret_file(key, version);
+        if path.symlink_metadata().is_ok() {
+            return refused(format!(
+                "version {version} is stored already: read it back instead"
+            ));
+        }
         let stored = Stored {
             version: version.to_string(),
             secret: secret.expose().to_owned(),
         };
         let bytes = serde_json::to_vec(&stored).map(Zeroizing::new);
         drop(Secret::new(stored.secret));
-        write_private(
-            &self.secret_file(key, &version),
-            &bytes.map_err(|error| not_json(&directory, error))?,
-        )?;
-        Ok(version)
+        write_private(&path, &bytes.map_err(|error| not_json(&directory, error))?)
     }
 
     fn make_current(&self, key: &SecretKey, version: &Version) -> Result<(), SecretError> {
@@ -279,14 +284,17 @@ impl FileStore {
 
 #[async_trait]
 impl SecretStore for FileStore {
-    async fn store_pending(
+    async fn store_pending_as(
         &self,
         key: &SecretKey,
+        version: &Version,
         secret: &Secret,
-    ) -> Result<Version, SecretError> {
-        let (owned, secret) = (key.clone(), secret.clone());
-        self.blocking(Some(key), move |store| store.store(&owned, &secret))
-            .await
+    ) -> Result<(), SecretError> {
+        let (owned, version, secret) = (key.clone(), version.clone(), secret.clone());
+        self.blocking(Some(key), move |store| {
+            store.store(&owned, &version, &secret)
+        })
+        .await
     }
 
     async fn read_back(&self, key: &SecretKey, version: &Version) -> Result<Secret, SecretError> {
@@ -316,19 +324,6 @@ impl SecretStore for FileStore {
     async fn health(&self) -> Result<(), SecretError> {
         self.blocking(None, Self::probe).await
     }
-}
-
-/// Milliseconds first, so that versions sort by age; random after, so that a clock that was set back cannot repeat one.
-fn new_version() -> Result<Version, SecretError> {
-    let random = getrandom::u64().map_err(|source| {
-        SecretError::Randomness(RandomnessError {
-            source: Some(source),
-        })
-    })?;
-    Ok(Version(format!(
-        "{:013}-{random:016x}",
-        Timestamp::now().as_millisecond().max(0)
-    )))
 }
 
 fn not_json(path: &Path, error: serde_json::Error) -> SecretError {

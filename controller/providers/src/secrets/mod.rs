@@ -11,6 +11,7 @@ mod file;
 use std::{fmt, path::PathBuf, str::FromStr};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use crate::{RandomnessError, Secret};
 
@@ -156,9 +157,25 @@ pub struct Versions {
 /// A place for secrets that outlives the controller.
 #[async_trait]
 pub trait SecretStore: Send + Sync {
-    /// Keeps a secret that is about to be used. Durable when it returns. Touches no other version.
-    async fn store_pending(&self, key: &SecretKey, secret: &Secret)
-    -> Result<Version, SecretError>;
+    /// Keeps a secret that is about to be used, under a name that the store chooses. Durable when it returns. Touches no other version.
+    async fn store_pending(
+        &self,
+        key: &SecretKey,
+        secret: &Secret,
+    ) -> Result<Version, SecretError> {
+        let version = new_version()?;
+        self.store_pending_as(key, &version, secret).await?;
+        Ok(version)
+    }
+
+    /// The same under a name that the caller chooses: whoever starts again finds by it what was stored before the crash. A version that is
+    /// there is never overwritten: that is [`SecretError::Refused`].
+    async fn store_pending_as(
+        &self,
+        key: &SecretKey,
+        version: &Version,
+        secret: &Secret,
+    ) -> Result<(), SecretError>;
 
     /// Reads a version from where it is kept, not from memory.
     async fn read_back(&self, key: &SecretKey, version: &Version) -> Result<Secret, SecretError>;
@@ -174,6 +191,19 @@ pub trait SecretStore: Send + Sync {
 
     /// Whether a secret could be stored and read back now. Asked before a recreate is even considered.
     async fn health(&self) -> Result<(), SecretError>;
+}
+
+/// Milliseconds first, so that versions sort by age; random after, so that a clock that was set back cannot repeat one.
+fn new_version() -> Result<Version, SecretError> {
+    let random = getrandom::u64().map_err(|source| {
+        SecretError::Randomness(RandomnessError {
+            source: Some(source),
+        })
+    })?;
+    Ok(Version(format!(
+        "{:013}-{random:016x}",
+        Timestamp::now().as_millisecond().max(0)
+    )))
 }
 
 #[cfg(test)]
