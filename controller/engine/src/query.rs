@@ -213,6 +213,13 @@ impl Incident {
             .map(|(_, _, yes)| *yes)
     }
 
+    /// The rung that a person said no to last, and has not said yes to since.
+    #[must_use]
+    pub fn denied(&self) -> Option<&Rung> {
+        let mut words = self.decisions.iter().rev().map(|(_, rung, _)| rung);
+        words.find(|rung| self.decision(rung) == Some(false))
+    }
+
     /// A person said yes to a rung after this moment, and did not take it back.
     #[must_use]
     pub fn approved_after(&self, rung: &Rung, after: Tick) -> bool {

@@ -5,7 +5,7 @@ use crate::driver::ChangeError;
 use crate::store::reports;
 use crate::text::bounded;
 use iaso_engine::id::{IncidentId, NodeName};
-use iaso_engine::ledger::Standing;
+use iaso_engine::ledger::{Incident, Standing};
 use iaso_engine::record::{Record, Rung};
 use iaso_engine::report::Report;
 use iaso_proto::v1;
@@ -98,12 +98,7 @@ impl Operators {
                 .incidents
                 .get(&incident)
                 .ok_or_else(|| no_incident(incident.as_str()))?;
-            let parked = found.standing == Standing::Parked;
-            let waiting = render::awaits_approval(found);
-            let tried = found.rungs.last().map(|state| state.rung.clone());
-            let rung = waiting.or_else(|| tried.filter(|_| parked)).ok_or_else(|| {
-                format!("incident {incident} waits for nobody's approval: `iaso incident {incident}` says what it does")
-            })?;
+            let rung = subject(found, yes)?;
             // Nobody listens any more: the journal has it.
             let _ = told.send(rung.clone());
             let record = if yes {
@@ -173,6 +168,28 @@ impl Operators {
             format!("resumed {whose}")
         };
         Ok(Response::new(v1::PauseResponse { message }))
+    }
+}
+
+/// What a person's word is about: the rung that waits for it, or, of a parked incident, the one that somebody said no to.
+fn subject(incident: &Incident, yes: bool) -> Result<Rung, String> {
+    if let Some(rung) = render::awaits_approval(incident) {
+        return Ok(rung);
+    }
+    let id = &incident.id;
+    let parked = incident.standing == Standing::Parked;
+    match incident.denied().filter(|_| parked && yes) {
+        Some(rung) => Ok(rung.clone()),
+        None if parked && yes => Err(format!(
+            "incident {id} is parked, and no rung of it waits for a yes: what Iaso may do was tried, and `iaso report {id}` says what. Mend the node by \
+             hand: the incident ends by itself when the node is well"
+        )),
+        None if parked => Err(format!(
+            "incident {id} is parked: nothing is begun in it that a no could stop"
+        )),
+        None => Err(format!(
+            "incident {id} waits for nobody's approval: `iaso incident {id}` says what it does"
+        )),
     }
 }
 

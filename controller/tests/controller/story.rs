@@ -1,9 +1,10 @@
 //! What a user would tell: paused, restarted, and killed in the middle of an order.
 
 use crate::support::{FakeProvider, STYX, controller, operator};
+use iaso_controller::driver::View;
 use iaso_engine::effect::{Action, Effect};
 use iaso_engine::id::{EffectId, IncidentId, NodeName};
-use iaso_engine::record::{Diagnosis, Record};
+use iaso_engine::record::{Diagnosis, Record, Rung, RungResult};
 use iaso_proto::v1;
 use iaso_providers::{NoProvider, Provider};
 use std::sync::Arc;
@@ -73,6 +74,79 @@ async fn nothing_waits_for_approval_is_said_in_words() {
         .unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);
     assert!(refused.message().contains("iaso incidents"), "{refused}");
+    running.stop().await;
+}
+
+fn parked(denied: Option<Rung>) -> impl FnOnce(&View<'_>) -> Result<Vec<Record>, String> {
+    let incident = IncidentId("styx-9".into());
+    let (who, reason) = ("ada".to_owned(), "its disk is wanted".to_owned());
+    move |view| {
+        let opened = Record::IncidentOpened {
+            incident: incident.clone(),
+            node: NodeName::new("styx").unwrap(),
+            since: view.now,
+            diagnosis: Diagnosis::Isolated,
+            evidence: Vec::new(),
+        };
+        let said_no = denied.map(|rung| Record::Denied {
+            incident: incident.clone(),
+            rung,
+            who,
+            reason,
+        });
+        let told = Record::RungStarted {
+            incident: incident.clone(),
+            rung: Rung::Page,
+            attempt: 1,
+            why: "x".into(),
+        };
+        let over = Record::RungEnded {
+            incident: incident.clone(),
+            rung: Rung::Page,
+            result: RungResult::NoHelp,
+            why: "x".into(),
+        };
+        let parked = Record::Parked {
+            incident,
+            why: "x".into(),
+        };
+        let end = [told, over, parked];
+        Ok([opened].into_iter().chain(said_no).chain(end).collect())
+    }
+}
+
+/// Catches: a word about a parked incident that is taken for one about its page.
+#[tokio::test]
+async fn a_later_yes_is_about_the_rung_that_was_denied_and_never_about_a_page() {
+    let decision = v1::DecisionRequest {
+        incident: "styx-9".into(),
+        who: "bob".into(),
+        ..Default::default()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let running = controller(dir.path(), STYX, Arc::new(NoProvider)).await;
+    running
+        .handle
+        .change(parked(Some(Rung::Recreate)))
+        .await
+        .unwrap();
+    let mut people = operator(&running).await;
+    let no = people.deny(decision.clone()).await.unwrap_err();
+    assert!(no.message().contains("is parked"), "{no}");
+    let yes = people.approve(decision.clone()).await.unwrap().into_inner();
+    assert_eq!(yes.message, "approved: recreate for incident styx-9");
+    running.stop().await;
+
+    let dir = tempfile::tempdir().unwrap();
+    let running = controller(dir.path(), STYX, Arc::new(NoProvider)).await;
+    running.handle.change(parked(None)).await.unwrap();
+    let mut people = operator(&running).await;
+    let refused = people.approve(decision).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(
+        refused.message().contains("iaso report styx-9"),
+        "{refused}"
+    );
     running.stop().await;
 }
 
