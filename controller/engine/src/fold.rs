@@ -57,6 +57,77 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether these records, one after the other, would fold. Costs what the incidents that they speak of hold, not what the ledger does.
+    ///
+    /// # Errors
+    /// That of [`Ledger::fold`] for the first one that would not.
+    pub fn would_fold(&self, at: Tick, records: &[Record]) -> Result<(), FoldError> {
+        let mut trial = self.excerpt(records);
+        for record in records {
+            let entry = Entry {
+                sequence: trial.sequence.saturating_add(1),
+                at,
+                record: record.clone(),
+            };
+            trial.fold(&entry)?;
+        }
+        Ok(())
+    }
+
+    /// What of the ledger decides whether the records fold: the incidents that they name, and the open ones of nodes that they open one for.
+    fn excerpt(&self, records: &[Record]) -> Self {
+        let mut excerpt = Self {
+            sequence: self.sequence,
+            term: self.term,
+            ..Self::default()
+        };
+        for record in records {
+            let incident = match record {
+                Record::Resolved { effect, .. } => self.holder(effect),
+                Record::Intended { effect } => {
+                    // An id that another incident used is used all the same.
+                    excerpt.take(self.holder(&effect.id));
+                    self.incidents.get(&effect.incident)
+                }
+                Record::IncidentOpened { incident, node, .. } => {
+                    excerpt.take(self.open_incident(node));
+                    self.incidents.get(incident)
+                }
+                other @ (Record::ControllerStarted { .. }
+                | Record::Noted { .. }
+                | Record::Diagnosed { .. }
+                | Record::WaitingChanged { .. }
+                | Record::RungStarted { .. }
+                | Record::RungEnded { .. }
+                | Record::WouldHave { .. }
+                | Record::Approved { .. }
+                | Record::Denied { .. }
+                | Record::Paused { .. }
+                | Record::Resumed { .. }
+                | Record::Verifying { .. }
+                | Record::VerifyFailed { .. }
+                | Record::Parked { .. }
+                | Record::Closed { .. }) => other.incident().and_then(|id| self.incidents.get(id)),
+            };
+            excerpt.take(incident);
+        }
+        excerpt
+    }
+
+    fn take(&mut self, incident: Option<&Incident>) {
+        if let Some(incident) = incident
+            && !self.incidents.contains_key(&incident.id)
+        {
+            self.incidents.insert(incident.id.clone(), incident.clone());
+        }
+    }
+
+    /// The incident that an effect belongs to.
+    fn holder(&self, effect: &EffectId) -> Option<&Incident> {
+        let mut all = self.incidents.values();
+        all.find(|incident| incident.effects.iter().any(|e| &e.effect.id == effect))
+    }
+
     fn open(&mut self, entry: &Entry) -> Result<(), FoldError> {
         let Some(incident) = Incident::opened_by(entry.at, &entry.record) else {
             return Ok(());

@@ -62,7 +62,7 @@ impl Driver {
         let situation = self.situation(now);
         let plan = planner.step(&situation, touched);
         let decision = iaso_replay::decide::vetted(&situation, plan);
-        if !decision.vetoed.is_empty() {
+        if !decision.vetoed.is_empty() || !decision.homeless.is_empty() {
             // What was decided has not happened.
             planner.look_again();
         }
@@ -71,7 +71,16 @@ impl Driver {
             let why = decision.vetoed.get(incident);
             tracing::error!(%incident, why, "VETOED by the independent checker: the engine and the checker disagree; report this");
         }
-        self.metrics.vetoed(decision.vetoed.len());
+        // Said once: such a plan is made again and again.
+        for why in decision.homeless.difference(&self.homeless) {
+            tracing::error!(
+                why,
+                "VETOED by the independent checker, and no incident can hold it: report this"
+            );
+        }
+        self.metrics
+            .vetoed(decision.vetoed.len().max(decision.homeless.len()));
+        self.homeless = decision.homeless;
         decision.plan
     }
 
@@ -135,23 +144,14 @@ impl Driver {
     }
 
     fn would_fold(&self, records: &[Record], at: Tick) -> Result<(), ChangeError> {
-        let mut trial = self.ledger.clone();
-        for record in records {
-            let entry = Entry {
-                sequence: trial.sequence + 1,
-                at,
-                record: record.clone(),
-            };
-            if let Err(error) = trial.fold(&entry) {
-                tracing::error!(
-                    error = chain(&error),
-                    ?record,
-                    "not journaled, because it could never be read again"
-                );
-                return Err(ChangeError::Refused(chain(&error)));
-            }
-        }
-        Ok(())
+        self.ledger.would_fold(at, records).map_err(|error| {
+            tracing::error!(
+                error = chain(&error),
+                ?records,
+                "not journaled, because it could never be read again"
+            );
+            ChangeError::Refused(chain(&error))
+        })
     }
 
     fn react(&mut self, entry: &Entry) {

@@ -81,6 +81,8 @@ pub struct Driver {
     world: World,
     plan: Plan,
     planner: Planner,
+    /// Vetoes of the latest plan that no incident can hold.
+    homeless: BTreeSet<String>,
     /// Nodes that facts came in about since the last plan.
     touched: BTreeSet<NodeName>,
     clock: Clock,
@@ -118,6 +120,7 @@ impl Driver {
             world,
             plan: Plan::default(),
             planner: Planner::default(),
+            homeless: BTreeSet::new(),
             touched: BTreeSet::new(),
             clock: parts.clock,
             policy: parts.policy,
