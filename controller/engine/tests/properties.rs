@@ -8,6 +8,8 @@
 )]
 
 mod night;
+#[path = "night/planted.rs"]
+mod planted;
 
 use iaso_engine::effect::{Action, Outcome};
 use iaso_engine::fact::{MachineState, Role};
@@ -180,6 +182,24 @@ proptest! {
         let night = night.run(1_500);
         prop_assert!(night.recreated <= 1, "{}", night.trace());
         prop_assert!(night.recreated == 0 || host != 0, "{}", night.trace());
+    }
+
+    /// Catches: a trial on an excerpt of the ledger that misses the incident, the node or the effect that a record collides with.
+    #[test]
+    fn what_would_fold_is_what_folds(two in prop::collection::vec(0_usize..60, 1..3), cut in 100_u64..500) {
+        let mut night = night(true, true);
+        night.at.push((60, |n| n.cut("styx")));
+        night.at.push((90, |n| n.host("lethe").findings = vec![critical("k3s-agent.dead", &["restart"])]));
+        let entries = night.clone().run(600).entries;
+        let night = night.run(cut);
+        let records: Vec<Record> = two.iter().filter_map(|at| entries.get(*at)).map(|e| e.record.clone()).collect();
+        let mut ledger = night.ledger.clone();
+        let mut folded = Ok(());
+        for record in &records {
+            let sequence = ledger.sequence + 1;
+            folded = folded.and_then(|()| ledger.fold(&Entry { sequence, at: night.now(), record: record.clone() }));
+        }
+        prop_assert_eq!(night.ledger.would_fold(night.now(), &records), folded);
     }
 
     /// Catches: a fold that takes a gap, a repetition, or an effect of an incident that nobody opened.

@@ -5,18 +5,25 @@ pub mod night;
 
 use iaso_engine::effect::{Action, Effect, Outcome, Yield};
 use iaso_engine::fact::{MachineSeen, Observation, Observer, ProbeOutcome, ProbeResult};
-use iaso_engine::id::IncidentId;
-use iaso_engine::ledger::{EffectState, Incident, Ledger};
+use iaso_engine::id::{EffectId, IncidentId};
+use iaso_engine::ledger::{EffectState, Incident};
 use iaso_engine::plan::Plan;
 use iaso_engine::record::Record;
+use iaso_engine::time::Tick;
 use iaso_engine::world::NodeFacts;
 use iaso_engine_check::vet;
-use night::{Night, critical, failed, name};
+use night::{Night, critical, failed, moment, name};
+use std::sync::LazyLock;
 
 pub type Spoil = fn(&mut Night, &mut Plan);
 
-/// Styx is cut off, its reboot fails, it is recreated and comes back.
-pub fn styx() -> Night {
+/// Styx is cut off, its reboot fails, it is recreated and comes back. Told once, for all tests.
+pub fn styx() -> &'static Night {
+    static TOLD: LazyLock<Night> = LazyLock::new(|| tell(styx_begins()));
+    &TOLD
+}
+
+pub fn styx_begins() -> Night {
     let mut night = Night::new();
     night.at.push((60, |n| n.cut("styx")));
     night
@@ -27,7 +34,12 @@ pub fn styx() -> Night {
 }
 
 /// A check of styx names a fix.
-pub fn sick() -> Night {
+pub fn sick() -> &'static Night {
+    static TOLD: LazyLock<Night> = LazyLock::new(|| tell(sick_begins()));
+    &TOLD
+}
+
+fn sick_begins() -> Night {
     let mut night = Night::new();
     night.at.push((60, |n| {
         n.host("styx").findings = vec![critical("k3s-agent.dead", &["restart"])];
@@ -36,7 +48,12 @@ pub fn sick() -> Night {
 }
 
 /// The only server is cut off, and its reboot fails.
-pub fn server() -> Night {
+pub fn server() -> &'static Night {
+    static TOLD: LazyLock<Night> = LazyLock::new(|| tell(server_begins()));
+    &TOLD
+}
+
+fn server_begins() -> Night {
     let mut night = Night::new();
     night.at.push((60, |n| n.cut("tethys")));
     night
@@ -45,23 +62,17 @@ pub fn server() -> Night {
     night
 }
 
+/// Runs a night to its end, and keeps every moment at which something was written down.
+pub fn tell(night: Night) -> Night {
+    moment::tell(night, 1_500)
+}
+
 /// A night at the moment before a record is written down, and the plan that writes it.
-pub fn before(mut night: Night, wanted: impl Fn(&Record) -> bool) -> (Night, Plan) {
-    night.snapshots = Some(Vec::new());
-    let night = night.until_closed(1_500);
-    let at = night
-        .entries
-        .iter()
-        .position(|e| wanted(&e.record))
-        .expect("the night has this record");
-    let snapshots = night.snapshots.expect("they were asked for");
-    let mut then = snapshots
-        .into_iter()
-        .find(|s| s.entries.len() > at)
-        .expect("one was taken");
-    let record = then.entries[at].record.clone();
-    then.entries.truncate(at);
-    then.ledger = fold(&then);
+pub fn before(night: &Night, wanted: impl Fn(&Record) -> bool) -> (Night, Plan) {
+    let (then, record) = match night.snapshots {
+        Some(_) => moment::before(night, wanted),
+        None => moment::before(&tell(night.clone()), wanted),
+    };
     let plan = Plan {
         records: vec![record],
         ..Plan::default()
@@ -71,14 +82,6 @@ pub fn before(mut night: Night, wanted: impl Fn(&Record) -> bool) -> (Night, Pla
 
 pub fn intends(action: &str) -> impl Fn(&Record) -> bool {
     move |r| matches!(r, Record::Intended { effect } if effect.action.name() == action)
-}
-
-fn fold(night: &Night) -> Ledger {
-    let mut ledger = Ledger::default();
-    for entry in &night.entries {
-        ledger.fold(entry).expect("the entries follow each other");
-    }
-    ledger
 }
 
 /// The names of the invariants that are broken.
@@ -92,7 +95,7 @@ pub fn check(action: &str, expect: &[&str], spoil: Spoil) {
     check_in(styx(), action, expect, spoil);
 }
 
-pub fn check_in(night: Night, action: &str, expect: &[&str], spoil: Spoil) {
+pub fn check_in(night: &Night, action: &str, expect: &[&str], spoil: Spoil) {
     let (mut night, mut plan) = before(night, intends(action));
     spoil(&mut night, &mut plan);
     assert_eq!(named(&night, &plan), expect, "{action}");
@@ -179,4 +182,19 @@ pub fn page() -> Action {
 /// The same plan with another action.
 pub fn instead(plan: &mut Plan, action: Action) {
     effect(plan).action = action;
+}
+
+/// Styx's incident with its machine just wiped, as if it were another node's.
+pub fn rejoining(node: &str) -> Incident {
+    let (mut night, _) = before(styx(), intends("release"));
+    let mut incident = the_incident(&mut night).clone();
+    incident.id = IncidentId(format!("{node}-1"));
+    incident.node = name(node);
+    for (number, state) in incident.effects.iter_mut().enumerate() {
+        state.effect.id = EffectId(format!("{node}-1/{}", number + 1));
+        state.effect.incident = incident.id.clone();
+        state.effect.node = name(node);
+        state.intended = Tick(1);
+    }
+    incident
 }

@@ -3,11 +3,10 @@
 use crate::before::night::{Night, critical, in_state, name};
 use crate::before::{
     before, check, check_in, effect, facts, incident, instead, intends, machine, named, page, past,
-    sick, styx, the_incident,
+    rejoining, sick, styx, the_incident,
 };
 use iaso_engine::fact::{MachineState, PluginFault, Role};
 use iaso_engine::id::{EffectId, IncidentId};
-use iaso_engine::ledger::Incident;
 use iaso_engine::plan::Plan;
 use iaso_engine::record::{Closing, Record, Rung, RungResult};
 use iaso_engine::time::Tick;
@@ -181,21 +180,6 @@ fn nothing_is_interrupted_while_the_journal_cannot_be_written() {
             n.world.store = Some("disk full".into());
         });
     }
-}
-
-/// Styx's incident with its machine just wiped, as if it were another node's.
-fn rejoining(node: &str) -> Incident {
-    let (mut night, _) = before(styx(), intends("release"));
-    let mut incident = the_incident(&mut night).clone();
-    incident.id = IncidentId(format!("{node}-1"));
-    incident.node = name(node);
-    for (number, state) in incident.effects.iter_mut().enumerate() {
-        state.effect.id = EffectId(format!("{node}-1/{}", number + 1));
-        state.effect.incident = incident.id.clone();
-        state.effect.node = name(node);
-        state.intended = Tick(1);
-    }
-    incident
 }
 
 #[test]
@@ -376,11 +360,11 @@ fn only_a_machine_that_the_provider_calls_stopped_is_started() {
         night.after.insert("start", (30, |n| n.heal("styx")));
         night
     };
-    check_in(off(), "start", &[], |_, _| {});
-    check_in(off(), "start", &["start-only-when-stopped"], |n, _| {
+    check_in(&off(), "start", &[], |_, _| {});
+    check_in(&off(), "start", &["start-only-when-stopped"], |n, _| {
         machine(n, in_state(MachineState::Running));
     });
-    check_in(off(), "start", &["looked-at-the-last-moment"], |n, _| {
+    check_in(&off(), "start", &["looked-at-the-last-moment"], |n, _| {
         let since = decided(n);
         facts(n, "styx").machine.as_mut().expect("it was seen").at = since;
     });

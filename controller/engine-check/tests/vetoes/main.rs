@@ -16,3 +16,4 @@ mod power;
 mod records;
 mod rescue;
 mod saga;
+mod table;

@@ -1,16 +1,24 @@
 //! The rescue image's invariants, each broken on purpose and vetoed by name.
 
 use crate::before::night::{Night, in_state, name};
-use crate::before::{before, check_in, done, effect, facts, named, past, styx, the_incident};
+use crate::before::{
+    before, check_in, done, effect, facts, named, past, styx_begins, tell, the_incident,
+};
 use iaso_engine::effect::Action;
 use iaso_engine::fact::{MachineState, Role};
 use iaso_engine::policy::Mode;
 use iaso_engine::policy::step::{Step, StepKind};
 use iaso_engine::record::{Diagnosis, Record};
+use std::sync::LazyLock;
 
 /// Styx is cut off, its reboot fails, nobody reaches its rescue image either, and it is recreated.
-fn rescued() -> Night {
-    let mut night = styx();
+pub fn rescued() -> &'static Night {
+    static TOLD: LazyLock<Night> = LazyLock::new(|| tell(rescued_begins()));
+    &TOLD
+}
+
+fn rescued_begins() -> Night {
+    let mut night = styx_begins();
     let ladder = [StepKind::Reboot, StepKind::Rescue, StepKind::Recreate];
     let steps = ladder.into_iter().map(Step::new).collect();
     night.policy.ladder.insert(Diagnosis::Isolated, steps);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 impl Work<'_> {
     pub(super) fn tell(&mut self, incident: &Incident, why: String) {
+        let why = self.of_only_node().map_or(why, ToOwned::to_owned);
         self.explain_unknown(incident);
         // One page for what holds the whole cluster or is a provider's trouble, not one for each node.
         let first = self
@@ -26,6 +27,14 @@ impl Work<'_> {
             self.page(&self.node.diagnosis.to_string(), self.with_runbook(&said));
         }
         self.waiting.insert(Waiting::Person { why });
+    }
+
+    /// What to say instead where nobody can tell whose the trouble is.
+    fn of_only_node(&self) -> Option<&'static str> {
+        let alone = self.all.nodes.len() == 1;
+        (alone && self.node.diagnosis == Diagnosis::ControllerCutOff).then_some(
+            "it is the only node, so nobody but this controller can be asked: a machine that is gone and a controller that is cut off look the same from here. Look at both; nothing is done to it by itself",
+        )
     }
 
     /// Somebody was told that this node flaps, by another of its incidents: once in a while is enough.

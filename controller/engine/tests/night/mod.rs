@@ -17,7 +17,9 @@
 )]
 
 mod both_ways;
+pub mod moment;
 mod words;
+mod wrongly;
 
 pub use words::*;
 
@@ -53,6 +55,8 @@ pub struct Host {
     pub reach: Reach,
     pub machine: MachineSeen,
     pub findings: Vec<Finding>,
+    /// Its checks run and say what they find.
+    pub reports: bool,
     pub local_data: Vec<String>,
     pub cordoned: bool,
     pub not_ready: bool,
@@ -90,6 +94,9 @@ pub struct Night {
     pub healed: BTreeMap<NodeName, u64>,
     /// Snapshots taken after every journal batch, before its effects are executed.
     pub snapshots: Option<Vec<Night>>,
+    /// An engine with something wrong, instead of ours. What the checker says of it is kept.
+    pub planted: Option<fn(&Situation<'_>) -> Plan>,
+    pub vetoed: Vec<String>,
 }
 
 pub fn name(text: &str) -> NodeName {
@@ -130,6 +137,8 @@ impl Night {
             recreated: 0,
             healed: BTreeMap::new(),
             snapshots: None,
+            planted: None,
+            vetoed: Vec::new(),
         };
         night.add("tethys", Role::Server, true);
         night.add("styx", Role::Worker, true);
@@ -162,6 +171,7 @@ impl Night {
                     MachineSeen::NoProvider
                 },
                 findings: Vec::new(),
+                reports: true,
                 local_data: Vec::new(),
                 cordoned: false,
                 not_ready: false,
@@ -294,6 +304,10 @@ impl Night {
             serde_json::from_str::<Entry>(&json).expect("and come back"),
             entry
         );
+        let trial = self
+            .ledger
+            .would_fold(entry.at, std::slice::from_ref(&entry.record));
+        assert_eq!(trial, Ok(()), "and are said to fold beforehand");
         self.ledger.fold(&entry).expect("the engine's records fold");
         self.entries.push(entry);
     }
@@ -348,7 +362,7 @@ impl Night {
                 skew_ms: host.skew_ms,
             });
         }
-        if self.second.is_multiple_of(10) {
+        if host.reports && self.second.is_multiple_of(10) {
             self.see(Observation::Report {
                 node,
                 plugin: "k3s-agent".into(),
@@ -457,6 +471,9 @@ impl Night {
     }
 
     fn decide(&mut self) {
+        if let Some(planted) = self.planted {
+            return self.decide_wrongly(planted);
+        }
         let made = plan(&self.situation());
         self.assert_the_planner_agrees(&made);
         let vetoes = iaso_engine_check::vet(&self.situation(), &made);
@@ -502,7 +519,7 @@ impl Night {
             let dark = host.reach == Reach::Nobody;
             let lost = !host.lease && effect.action == Action::Reboot;
             assert!(
-                dark || lost || just_healed,
+                dark || lost || just_healed || self.planted.is_some(),
                 "{} of a node that answers\n{}",
                 effect.action.name(),
                 self.trace()
