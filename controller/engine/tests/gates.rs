@@ -227,6 +227,16 @@ const REBOOT: &[(&str, Spoil)] = &[
         facts.probes.values_mut().for_each(|seen| seen.at = then);
     }),
     ("quorum", |n| n.policy.quorum = 4),
+    ("lasting-silence", |n| {
+        let ago = Tick(n.now().0 - 299_000);
+        let facts = n.world.nodes.get_mut(&name("styx")).expect("it was seen");
+        facts.answered = Some(ago);
+    }),
+    ("silent-kubelet", renews),
+    ("boots", |n| {
+        let ago = Tick(n.now().0 - 30_000);
+        the_incident(n).on = Some(ago);
+    }),
     ("reboot-budget", |n| n.policy.reboots_per_day = 0),
     ("lost-by-kubernetes", |n| {
         everybody_reaches_styx(n);

@@ -204,6 +204,12 @@ const SIGHT: &[(&str, Breaks)] = &[
             probe(n, Observer::Node(name("calypso")), ProbeOutcome::Refused);
         })
     }),
+    ("silence-that-lasts", || {
+        spoilt("recreate", |n, _| {
+            let ago = Tick(n.now().0 - 299_000);
+            facts(n, "styx").answered = Some(ago);
+        })
+    }),
     ("quorum-of-silence", || {
         spoilt("recreate", |n, _| n.policy.quorum = 4)
     }),
