@@ -267,6 +267,19 @@ fn what_cannot_mean_what_was_meant_does_not_parse() {
             r#"check.kube.delete_pods = ["x"]"#,
             "move it to the plugin's `grants.fix`",
         ),
+        ("check.nett = 1", "unknown field `nett`"),
+        ("look.host = true", "unknown field `look`"),
+    ] {
+        let said = error(toml);
+        assert!(said.contains(words), "{toml}: {said}");
+    }
+    let many = vec!["\"*\""; 257].join(",");
+    assert!(error(&format!("check.net.icmp = [{many}]")).contains("has 257 entries"));
+}
+
+#[test]
+fn what_names_no_namespace_or_no_custom_resource_does_not_parse() {
+    for (toml, words) in [
         (r#"check.kube.pods = ["*"]"#, "not a namespace"),
         (r#"check.kube.pod_states = ["*"]"#, "not a namespace"),
         (r#"check.kube.workloads = [""]"#, "not a namespace"),
@@ -287,14 +300,10 @@ fn what_cannot_mean_what_was_meant_does_not_parse() {
             r#"check.kube.conditions = ["*/kustomizations.kustomize.toolkit.fluxcd.io"]"#,
             "not a namespace and a custom resource",
         ),
-        ("check.nett = 1", "unknown field `nett`"),
-        ("look.host = true", "unknown field `look`"),
     ] {
         let said = error(toml);
         assert!(said.contains(words), "{toml}: {said}");
     }
-    let many = vec!["\"*\""; 257].join(",");
-    assert!(error(&format!("check.net.icmp = [{many}]")).contains("has 257 entries"));
 }
 
 fn any_address() -> impl Strategy<Value = IpAddr> {

@@ -1,5 +1,7 @@
 //! Answers as an author writes them: what is left out has a sensible value, and a key that is not known is an error.
 
+mod kube;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use iaso_host::types::{
@@ -45,6 +47,10 @@ pub(crate) fn answer(kind: Kind, line: &str, given: Option<&Value>) -> Result<Re
         Kind::Done => Response::Done,
         Kind::Service => Response::Service(record(&service(), given)?),
         Kind::Endpoints => Response::Endpoints(list(&endpoint(), given)?),
+        Kind::PodStates => Response::PodStates(list(&kube::pod_state(), given)?),
+        Kind::Workloads => Response::Workloads(list(&kube::workload(), given)?),
+        Kind::EnvUrls => Response::EnvUrls(list(&kube::env_url(), given)?),
+        Kind::Conditions => Response::StatusObjects(list(&kube::status_object(), given)?),
     })
 }
 
@@ -88,6 +94,10 @@ pub(crate) fn written(response: &Response) -> Option<Value> {
         Response::Pods(it) => serde_json::to_value(it),
         Response::Service(it) => serde_json::to_value(it),
         Response::Endpoints(it) => serde_json::to_value(it),
+        Response::PodStates(it) => serde_json::to_value(it),
+        Response::Workloads(it) => serde_json::to_value(it),
+        Response::EnvUrls(it) => serde_json::to_value(it),
+        Response::StatusObjects(it) => serde_json::to_value(it),
         Response::Value(_) | Response::Done => return None,
     };
     let mut value = value.ok()?;

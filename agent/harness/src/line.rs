@@ -53,6 +53,15 @@ pub fn line_of(request: &Request) -> String {
         } => format!("delete-pod {namespace} {name} {uid}"),
         Request::KubeGetService { namespace, name } => format!("service {namespace} {name}"),
         Request::KubeGetEndpoints { namespace, name } => format!("endpoints {namespace} {name}"),
+        Request::KubePodStatesHere { namespace } => format!("pod-states {namespace}"),
+        Request::KubeWorkloadsHere { namespace } => format!("workloads {namespace}"),
+        Request::KubeEnvUrlsHere { namespace } => format!("env-urls {namespace}"),
+        Request::KubeConditions {
+            group,
+            version,
+            resource,
+            namespace,
+        } => format!("conditions {namespace} {resource}.{group}/{version}"),
         Request::StateGet { key } => format!("state get {key}"),
         Request::StateSet { key, .. } => format!("state set {key}"),
         Request::StateDelete { key } => format!("state delete {key}"),
@@ -82,11 +91,15 @@ pub(crate) enum Kind {
     Done,
     Service,
     Endpoints,
+    PodStates,
+    Workloads,
+    EnvUrls,
+    Conditions,
 }
 
 /// The words that begin a line, for whoever misspelt one.
 pub(crate) const WORDS: &str = "tcp, unix, ping, dns, GET (or another method), status, journal, restart, start, stop, script, info, disks, \
-     routes, links, resolvers, peers, stat, read, pods, delete-pod, service, endpoints";
+     routes, links, resolvers, peers, stat, read, pods, delete-pod, service, endpoints, pod-states, workloads, env-urls, conditions";
 
 impl Kind {
     /// Of a line or a pattern; none when no call begins so.
@@ -112,6 +125,10 @@ impl Kind {
             "delete-pod" => Self::Done,
             "service" => Self::Service,
             "endpoints" => Self::Endpoints,
+            "pod-states" => Self::PodStates,
+            "workloads" => Self::Workloads,
+            "env-urls" => Self::EnvUrls,
+            "conditions" => Self::Conditions,
             method if is_method(method) => Self::Http,
             _ => return None,
         })

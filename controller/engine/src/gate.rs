@@ -58,9 +58,6 @@ pub type Answer = (&'static str, Option<Waiting>);
 
 type Gate = fn(&Question<'_>) -> Option<Waiting>;
 
-/// A machine that answered a probe so lately is not taken for dead: 30 rounds of the default policy.
-const LULL: Duration = Duration::from_mins(5);
-
 /// So few other observers that a quorum may be all but one of them.
 const FEW_OBSERVERS: usize = 5;
 
@@ -336,7 +333,7 @@ fn lost_by_kubernetes(q: &Question<'_>) -> Option<Waiting> {
 fn lasting_silence(q: &Question<'_>) -> Option<Waiting> {
     let facts = q.situation.world.nodes.get(&q.incident.node)?;
     let answered = facts.answered?;
-    let until = answered.after(LULL);
+    let until = answered.after(Duration::from_secs(q.policy.silence_secs));
     let fade = Duration::from_secs(q.policy.probe_fresh_secs);
     let rescue = q.incident.was_rescue(answered, fade);
     (!q.answers() && !rescue && q.situation.now < until).then(|| Waiting::Patience {

@@ -61,6 +61,9 @@ pub struct Policy {
     pub confirm_secs: u64,
     /// Observers that must say the same before a node is accused; one of them is the controller.
     pub quorum: u32,
+    /// A machine that answered a probe less than this ago is not taken for dead, however many are silent now: where answers are lost, a
+    /// few in a row say little. The default is 30 rounds.
+    pub silence_secs: u64,
     /// Probe rounds are asked for this often while a node is suspected.
     pub probe_round_secs: u64,
     /// A fix has so long to run, and so long to help.
@@ -184,6 +187,7 @@ impl Default for Policy {
             finding_fresh_secs: 180,
             confirm_secs: 30,
             quorum: 2,
+            silence_secs: 300,
             probe_round_secs: 10,
             fix_wait_secs: 120,
             fix_attempts: 2,

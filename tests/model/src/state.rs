@@ -277,6 +277,7 @@ impl Protocol {
             agent_gone_secs: TICK_SECS,
             lease_stale_secs: TICK_SECS,
             probe_fresh_secs: TICK_SECS,
+            silence_secs: TICK_SECS,
             machine_fresh_secs: TICK_SECS,
             finding_fresh_secs: 2 * TICK_SECS,
             confirm_secs: 0,

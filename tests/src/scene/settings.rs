@@ -86,7 +86,7 @@ impl Paths {
 }
 
 /// Times of seconds, and modes that act: by policy, not by special cases in the code.
-const POLICY: [(&str, &str); 22] = [
+const POLICY: [(&str, &str); 23] = [
     ("fix", "\"auto\""),
     ("start", "\"auto\""),
     ("reboot", "\"auto\""),
@@ -98,6 +98,7 @@ const POLICY: [(&str, &str); 22] = [
     ("finding_fresh_secs", "30"),
     ("confirm_secs", "3"),
     ("quorum", "2"),
+    ("silence_secs", "4"),
     ("probe_round_secs", "2"),
     ("fix_wait_secs", "12"),
     ("fix_attempts", "2"),

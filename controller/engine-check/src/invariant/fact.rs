@@ -11,9 +11,6 @@ use iaso_engine::plan::Situation;
 use iaso_engine::record::Rung;
 use iaso_engine::time::Tick;
 
-/// What answered anybody so lately is not taken for dead, however many are silent now.
-const LULL_SECS: u64 = 300;
-
 /// A machine that the provider calls stopped needs no probes, unless somebody reached it.
 pub(super) fn silence(s: &Situation<'_>, history: &History, effect: &Effect) -> Broken {
     let node = &effect.node;
@@ -28,7 +25,7 @@ pub(super) fn silence(s: &Situation<'_>, history: &History, effect: &Effect) -> 
     }
     let answered = sight::answered(s, node).filter(|at| !was_rescue(s, history, effect, *at));
     let lately = answered.map(|at| sight::age_secs(s.now, at));
-    if let Some(secs) = lately.filter(|secs| *secs < LULL_SECS) {
+    if let Some(secs) = lately.filter(|secs| *secs < s.policy.silence_secs) {
         let why = format!("{node} answered a probe {secs} s ago: answers may be lost");
         return Some(("silence-that-lasts", why));
     }

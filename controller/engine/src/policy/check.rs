@@ -130,6 +130,7 @@ impl Policy {
         within("flapping_secs", self.flapping_secs, 1, DAY)?;
         within("clock_skew_secs", self.clock_skew_secs, 1, DAY)?;
         within("settle_secs", self.settle_secs, 1, DAY)?;
+        within("silence_secs", self.silence_secs, 1, DAY)?;
         within("canary_secs", self.canary_secs, 0, DAY)?;
         within("doubt_secs", self.doubt_secs, 1, DAY)
     }
