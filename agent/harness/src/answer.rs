@@ -402,7 +402,7 @@ mod tests {
             answer(Kind::Disks, "disks", Some(&json!([{"mout": "/"}]))).expect_err("misspelt");
         assert!(why.contains("no `mout`") && why.contains("mount"), "{why}");
         assert!(answer(Kind::Http, "GET x", Some(&json!("x"))).is_err());
-        assert!(error("tiemout").is_err());
+        assert!(error("late").is_err());
         assert_eq!(error("denied: no"), Ok(CapError::Denied("no".to_owned())));
     }
 

@@ -264,6 +264,6 @@ mod tests {
         );
         assert!(why("plan = \"a\"\napply = \"a\"").contains("two runs"));
         assert!(why("expect_outcome = \"fixed\"").contains("apply = \"FIX\""));
-        assert!(why("expct = 1").contains("expct"));
+        assert!(why("wanted = 1").contains("wanted"));
     }
 }

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_under_anothers_name_is_forged() {
+    fn a_signature_under_another_name_is_forged() {
         let mut signature = sign(b"component", &key());
         signature.key = SecretKey::from_seed(&[8; 32]).public();
         assert!(matches!(
