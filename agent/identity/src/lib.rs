@@ -16,6 +16,7 @@ mod name;
 mod node;
 mod plaintext;
 mod server;
+mod signature;
 mod token;
 
 pub use authority::{Authority, AuthorityError, Issued, Request};

@@ -6,7 +6,7 @@
 //!   A failed handshake could only send an alert, which tells nobody what to do.
 //! - Handshakes are bounded in number and time.
 
-use crate::{Authority, AuthorityError, name, provider};
+use crate::{Authority, AuthorityError, name, provider, signature};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -277,7 +277,7 @@ impl ClientCertVerifier for AskedFor {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("only TLS 1.3 is spoken".into()))
+        signature::refuse_tls12()
     }
 
     fn verify_tls13_signature(
@@ -286,18 +286,11 @@ impl ClientCertVerifier for AskedFor {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &provider().signature_verification_algorithms,
-        )
+        signature::verify_tls13(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+        signature::schemes()
     }
 }
 
