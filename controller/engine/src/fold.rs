@@ -3,7 +3,7 @@
 use crate::effect::{Effect, Outcome};
 use crate::id::{EffectId, IncidentId};
 use crate::ledger::{EffectState, FoldError, Incident, Ledger, RungState, Standing};
-use crate::record::{Diagnosis, Entry, Record, Waiting};
+use crate::record::{Diagnosis, Entry, Record, Rung, Waiting};
 use crate::time::Tick;
 
 impl Ledger {
@@ -340,6 +340,32 @@ fn is_held(diagnosis: Diagnosis) -> bool {
 }
 
 impl Record {
+    /// A person's word on a rung of an incident.
+    #[must_use]
+    pub fn decision(
+        incident: IncidentId,
+        rung: Rung,
+        yes: bool,
+        who: String,
+        reason: String,
+    ) -> Self {
+        if yes {
+            Self::Approved {
+                incident,
+                rung,
+                who,
+                reason,
+            }
+        } else {
+            Self::Denied {
+                incident,
+                rung,
+                who,
+                reason,
+            }
+        }
+    }
+
     /// The incident that a record speaks of, if it names one.
     #[must_use]
     pub fn incident(&self) -> Option<&IncidentId> {

@@ -14,12 +14,10 @@ use iaso_engine::gate::{Question, answers};
 use iaso_engine::id::{EffectId, IncidentId};
 use iaso_engine::ledger::{EffectState, Incident, Standing};
 use iaso_engine::policy::Mode;
-use iaso_engine::policy::step::StepKind;
-use iaso_engine::policy::window::{TimeOfDay, UtcOffset, Window};
 use iaso_engine::record::{Closing, Diagnosis, Record, Rung};
 use iaso_engine::time::Tick;
 use night::moment::{before, intends, tell};
-use night::{Night, critical, failed, name, unknown};
+use night::{Night, critical, failed, name, shut, unknown};
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
@@ -146,18 +144,6 @@ fn another(night: &mut Night) -> IncidentId {
     incident
 }
 
-fn shut() -> Window {
-    let time = |text: &str| TimeOfDay::try_from(text.to_owned()).expect("a time");
-    Window {
-        days: Vec::new(),
-        // The nights begin at 23:45 UTC.
-        from: time("12:00"),
-        to: time("13:00"),
-        utc_offset: UtcOffset::try_from("+00:00".to_owned()).expect("an offset"),
-        rungs: vec![StepKind::Reboot],
-    }
-}
-
 fn as_server(night: &mut Night) {
     let spec = night.inventory.nodes.get_mut(&name("styx"));
     spec.expect("it is declared").role = Role::Server;
@@ -174,13 +160,7 @@ const REBOOT: &[(&str, Spoil)] = &[
         kube.value.opt_out = Some("training".into());
     }),
     ("denied", |n| {
-        let incident = the_incident(n).id.clone();
-        n.journal(Record::Denied {
-            incident,
-            rung: Rung::Reboot,
-            who: "ann".into(),
-            reason: "x".into(),
-        });
+        n.person_says(Rung::Reboot, false, "ann", "x");
     }),
     ("observe", |n| n.policy.reboot = Mode::Observe),
     ("approval", |n| n.policy.reboot = Mode::Approve),

@@ -12,22 +12,11 @@ use iaso_engine::fact::{Observation, Observer, ProbeOutcome, ProbeResult, Role};
 use iaso_engine::policy::step::{Step, StepKind};
 use iaso_engine::policy::window::{TimeOfDay, UtcOffset, Window};
 use iaso_engine::policy::{Mode, Override};
-use iaso_engine::record::{Diagnosis, Record, Rung};
+use iaso_engine::record::{Diagnosis, Rung};
 use night::{Night, Reach, critical, failed, name, unknown};
 
 fn approve(night: &mut Night, rung: Rung) {
-    let open = night
-        .ledger
-        .incidents
-        .values()
-        .find(|i| !matches!(i.standing, iaso_engine::ledger::Standing::Closed(..)));
-    let incident = open.expect("an incident is open").id.clone();
-    night.journal(Record::Approved {
-        incident,
-        rung,
-        who: "ann".into(),
-        reason: "I looked".into(),
-    });
+    night.person_says(rung, true, "ann", "I looked");
 }
 
 fn untouched(night: &Night) {

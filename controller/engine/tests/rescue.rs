@@ -11,7 +11,7 @@ use iaso_engine::effect::Action;
 use iaso_engine::fact::MachineState;
 use iaso_engine::ledger::Standing;
 use iaso_engine::policy::step::{Step, StepKind};
-use iaso_engine::record::{Diagnosis, Record, Rung};
+use iaso_engine::record::{Diagnosis, Rung};
 use night::*;
 
 const DATA: &str = "volume models (local-path) of claim ml/models";
@@ -49,25 +49,7 @@ fn show(night: &mut Night, rescued: bool) {
 }
 
 fn decide(night: &mut Night, yes: bool) {
-    let incident = night.ledger.incidents.keys().next().cloned();
-    let incident = incident.expect("an incident is open");
-    let (rung, who) = (Rung::Recreate, "ops".to_owned());
-    let reason = "the models are saved".to_owned();
-    night.journal(if yes {
-        Record::Approved {
-            incident,
-            rung,
-            who,
-            reason,
-        }
-    } else {
-        Record::Denied {
-            incident,
-            rung,
-            who,
-            reason,
-        }
-    });
+    night.person_says(Rung::Recreate, yes, "ops", "the models are saved");
 }
 
 fn pages(night: &Night) -> Vec<&str> {

@@ -347,29 +347,7 @@ fn a_powered_off_machine_is_started() {
 }
 
 fn say(night: &mut Night, rung: Rung, yes: bool) {
-    let incident = night
-        .ledger
-        .incidents
-        .keys()
-        .next()
-        .expect("an incident is open")
-        .clone();
-    let (who, reason) = ("ann".to_owned(), "I looked".to_owned());
-    night.journal(if yes {
-        Record::Approved {
-            incident,
-            rung,
-            who,
-            reason,
-        }
-    } else {
-        Record::Denied {
-            incident,
-            rung,
-            who,
-            reason,
-        }
-    });
+    night.person_says(rung, yes, "ann", "I looked");
 }
 
 #[test]

@@ -264,21 +264,7 @@ impl Sim<'_> {
         self.judge.decided(incident, &rung, yes);
         let (incident, who) = (incident.clone(), "operator".to_owned());
         let reason = "looked at it".to_owned();
-        let record = if yes {
-            Record::Approved {
-                incident,
-                rung,
-                who,
-                reason,
-            }
-        } else {
-            Record::Denied {
-                incident,
-                rung,
-                who,
-                reason,
-            }
-        };
+        let record = Record::decision(incident, rung, yes, who, reason);
         self.stirred = self.now;
         self.journal(vec![record]);
         self.dirty = true;

@@ -101,22 +101,7 @@ impl Operators {
             let rung = subject(found, yes)?;
             // Nobody listens any more: the journal has it.
             let _ = told.send(rung.clone());
-            let record = if yes {
-                Record::Approved {
-                    incident,
-                    rung,
-                    who,
-                    reason,
-                }
-            } else {
-                Record::Denied {
-                    incident,
-                    rung,
-                    who,
-                    reason,
-                }
-            };
-            Ok(vec![record])
+            Ok(vec![Record::decision(incident, rung, yes, who, reason)])
         };
         self.shared
             .handle

@@ -3,7 +3,7 @@
 #[path = "../../../engine/tests/night/mod.rs"]
 pub mod night;
 
-use iaso_engine::effect::{Action, Effect, Outcome, Yield};
+use iaso_engine::effect::{Action, Effect};
 use iaso_engine::fact::{MachineSeen, Observation, Observer, ProbeOutcome, ProbeResult};
 use iaso_engine::id::{EffectId, IncidentId};
 use iaso_engine::ledger::{EffectState, Incident};
@@ -164,13 +164,6 @@ pub fn forget(night: &mut Night, action: &str) {
     the_incident(night)
         .effects
         .retain(|e| e.effect.action.name() != action);
-}
-
-pub fn done() -> Outcome {
-    Outcome::Done {
-        detail: "ok".into(),
-        yielded: Yield::Nothing,
-    }
 }
 
 pub fn page() -> Action {

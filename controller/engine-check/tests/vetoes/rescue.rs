@@ -1,8 +1,8 @@
 //! The rescue image's invariants, each broken on purpose and vetoed by name.
 
-use crate::before::night::{Night, in_state, name};
+use crate::before::night::{Night, done, in_state, name};
 use crate::before::{
-    before, check_in, done, effect, facts, named, past, styx_begins, tell, the_incident,
+    before, check_in, effect, facts, named, past, styx_begins, tell, the_incident,
 };
 use iaso_engine::effect::Action;
 use iaso_engine::fact::{MachineState, Role};

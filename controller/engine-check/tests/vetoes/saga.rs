@@ -28,7 +28,7 @@ fn the_password_and_the_script_are_the_ones_that_were_made() {
             token: "token-1".into(),
         };
         let at = n.now();
-        gone.latest = Some((at, crate::before::done()));
+        gone.latest = Some((at, crate::before::night::done()));
         the_incident(n).effects.push(gone);
     });
 }

@@ -1,7 +1,7 @@
 //! Every invariant by its name, with one thing broken on purpose and nothing else: the checker names exactly that one. An invariant that is
 //! not in this table fails the test.
 
-use crate::before::night::{Night, critical, in_state, name};
+use crate::before::night::{Night, critical, in_state, name, shut};
 use crate::before::{
     Spoil, before, effect, facts, forget, incident, instead, intends, machine, named, page, past,
     probe, rejoining, server, sick, styx, the_incident,
@@ -12,8 +12,6 @@ use iaso_engine::fact::{MachineState, Observation, Observer, ProbeOutcome, Probe
 use iaso_engine::id::{EffectId, IncidentId};
 use iaso_engine::ledger::Standing;
 use iaso_engine::policy::Mode;
-use iaso_engine::policy::step::StepKind;
-use iaso_engine::policy::window::{TimeOfDay, UtcOffset, Window};
 use iaso_engine::record::{Closing, Record, Rung, RungResult};
 use iaso_engine::time::Tick;
 use std::collections::BTreeSet;
@@ -81,18 +79,6 @@ fn answers_all(night: &mut Night, node: &str) {
             }],
         };
         night.world.observe(night.now(), seen);
-    }
-}
-
-fn shut() -> Window {
-    let time = |text: &str| TimeOfDay::try_from(text.to_owned()).expect("a time");
-    Window {
-        days: Vec::new(),
-        // The nights begin at 23:45 UTC.
-        from: time("12:00"),
-        to: time("13:00"),
-        utc_offset: UtcOffset::try_from("+00:00".to_owned()).expect("an offset"),
-        rungs: vec![StepKind::Reboot],
     }
 }
 

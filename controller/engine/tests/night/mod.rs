@@ -18,6 +18,7 @@
 
 mod both_ways;
 pub mod moment;
+mod person;
 mod words;
 mod wrongly;
 

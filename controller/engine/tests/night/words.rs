@@ -2,6 +2,8 @@
 
 use iaso_engine::effect::Outcome;
 use iaso_engine::fact::{Finding, MachineSeen, MachineState, Severity};
+use iaso_engine::policy::step::StepKind;
+use iaso_engine::policy::window::{TimeOfDay, UtcOffset, Window};
 
 pub fn running() -> MachineSeen {
     in_state(MachineState::Running)
@@ -54,5 +56,18 @@ pub fn done() -> Outcome {
     Outcome::Done {
         detail: "ok".into(),
         yielded: iaso_engine::effect::Yield::Nothing,
+    }
+}
+
+/// A window for reboots that no night comes to.
+pub fn shut() -> Window {
+    let time = |text: &str| TimeOfDay::try_from(text.to_owned()).expect("a time");
+    Window {
+        days: Vec::new(),
+        // The nights begin at 23:45 UTC.
+        from: time("12:00"),
+        to: time("13:00"),
+        utc_offset: UtcOffset::try_from("+00:00".to_owned()).expect("an offset"),
+        rungs: vec![StepKind::Reboot],
     }
 }
