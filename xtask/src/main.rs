@@ -4,6 +4,7 @@
 //! - A fresh machine needs nothing but rustup: every command does its own set-up, and says what it installs.
 //! - Nothing is written outside the target directory, the user's cache and what the system's package manager installs.
 
+mod assets;
 mod bench;
 mod build;
 mod demo;
@@ -36,6 +37,8 @@ enum Command {
     Lab(demo::LabArguments),
     /// Set up and run every test.
     Test(suite::TestArguments),
+    /// Have a real Kubernetes for the tests, made once, and print where it is.
+    Assets,
     /// Build the shipped plugins into the target directory's `plugins/`.
     Plugins,
     /// Measure, each figure beside its baseline.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Lab(arguments) => demo::play(&arguments),
         Command::Test(arguments) => suite::run(&arguments),
+        Command::Assets => assets::run(),
         Command::Plugins => wasm::build_all().map(|_| ()),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),

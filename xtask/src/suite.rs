@@ -1,9 +1,10 @@
 //! Every test: of the plugins, of every crate, and end to end on real hosts.
 
 use crate::process::{self, cargo, has_program, target_dir};
-use crate::{build, setup, wasm};
+use crate::{assets, build, setup, wasm};
 use anyhow::Result;
 use clap::Args;
+use std::path::PathBuf;
 
 /// Arguments of `test`.
 #[derive(Debug, Args)]
@@ -28,6 +29,7 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
     }
     let plugins = wasm::build_all()?;
     let programs = build::programs()?;
+    let kubernetes = kubernetes(arguments);
     let nextest = has_program("cargo-nextest");
     let suites: Vec<(&str, Vec<&str>)> = vec![
         (
@@ -64,7 +66,24 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
             command.args(["--", "--test-threads=1"]);
         }
         programs.tell(&mut command, &plugins);
+        if let Some(directory) = &kubernetes {
+            command.env("KUBEBUILDER_ASSETS", directory);
+        }
         process::run(&mut command)?;
     }
     Ok(())
+}
+
+/// A real Kubernetes. Some tests out of many get one only if it is there already: making it takes minutes.
+fn kubernetes(arguments: &TestArguments) -> Option<PathBuf> {
+    if arguments.filter.is_some() {
+        return assets::ready();
+    }
+    assets::ensure()
+        .inspect_err(|error| {
+            eprintln!(
+                "==> tests on a real Kubernetes cannot run here, and will say so by name: {error:#}"
+            );
+        })
+        .ok()
 }
