@@ -128,7 +128,11 @@ async fn outside(config: &Config) -> anyhow::Result<Outside> {
         None => Arc::new(NoProvider),
     };
     let cluster: Option<Arc<dyn Cluster>> = match &config.cluster {
-        Some(cluster) => Some(Arc::new(KubeCluster::connect(cluster).await?)),
+        Some(cluster) => {
+            let cluster = KubeCluster::connect(cluster).await?;
+            tokio::spawn(say_missing_rights(cluster.clone()));
+            Some(Arc::new(cluster))
+        }
         None => None,
     };
     make_private(&config.data_dir)?;
@@ -139,6 +143,18 @@ async fn outside(config: &Config) -> anyhow::Result<Outside> {
         cluster,
         secrets: Arc::new(secrets),
     })
+}
+
+/// Says at the start what will be left out later. A server that cannot be asked is said by the poller.
+async fn say_missing_rights(cluster: KubeCluster) {
+    match cluster.missing_rights().await {
+        Ok(missing) => {
+            for right in missing {
+                tracing::warn!(right = right.name(), "{}", right.denied());
+            }
+        }
+        Err(error) => tracing::info!(%error, "rights are not looked at"),
+    }
 }
 
 /// The journal's lock comes later; the secret store needs the directory first.

@@ -23,6 +23,7 @@ pub mod hostinger;
 pub mod hosts;
 pub mod kubeapi;
 pub mod kubelet;
+pub mod kubereal;
 pub mod play;
 pub mod programs;
 pub mod scene;

@@ -46,7 +46,8 @@ pub fn skipped(name: &str, obstacle: Option<String>) -> Result<bool> {
 
 /// A lab for one test, or `None` when it cannot be had here, which is an error under `IASO_REQUIRE_ALL`.
 pub async fn lab(name: &str, options: LabOptions) -> Result<Option<Lab>> {
-    if skipped(name, obstacle(options.kind))? {
+    let cluster = options.real.then(crate::kubereal::obstacle).flatten();
+    if skipped(name, obstacle(options.kind).or(cluster))? {
         return Ok(None);
     }
     // Fails only when a provider is installed already, which is as good.

@@ -1,6 +1,10 @@
 //! The client: how to reach the API server, deadlines, pages, and errors in words.
 
-use super::{Cluster, ClusterError, Contents, JoinToken, NodeView, acts, release, survey, token};
+use super::evict::EvictPolicy;
+use super::{
+    Cluster, ClusterError, Contents, JoinToken, NodeView, Right, acts, release, rights, survey,
+    token,
+};
 use crate::config::ClusterConfig;
 use crate::text::{bounded, chain};
 use async_trait::async_trait;
@@ -17,12 +21,15 @@ use std::time::Duration;
 const PAGE: u32 = 500;
 /// Most pages of one list.
 const PAGES_MAX: usize = 40;
+/// Class of a refusal because somebody else holds a field.
+pub(super) const FIELD_CONFLICT: &str = "field-conflict";
 
 /// A real cluster.
 #[derive(Clone)]
 pub struct KubeCluster {
     pub(super) client: Client,
     pub(super) timeout: Duration,
+    pub(super) evict: EvictPolicy,
 }
 
 impl std::fmt::Debug for KubeCluster {
@@ -54,8 +61,26 @@ impl KubeCluster {
         client.connect_timeout = Some(timeout);
         client.read_timeout = Some(timeout);
         client.write_timeout = Some(timeout);
+        // A 429 is an answer: a disruption budget's no, or a server that is busy. Who asked decides when to ask again.
+        client.default_retry = false;
         let client = Client::try_from(client).map_err(|error| bad(&error))?;
-        Ok(Self { client, timeout })
+        let evict = EvictPolicy {
+            within: Duration::from_secs(config.evict_secs),
+            overrule_budgets: config.overrule_budgets,
+        };
+        Ok(Self {
+            client,
+            timeout,
+            evict,
+        })
+    }
+
+    /// What its role does not allow it, of what it needs.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked.
+    pub async fn missing_rights(&self) -> Result<Vec<Right>, ClusterError> {
+        rights::missing(self).await
     }
 
     /// One call under the deadline, its error in words. `what` says the verb and the resource, as RBAC does.
@@ -139,6 +164,14 @@ fn in_words(what: &str, error: &kube::Error) -> ClusterError {
         };
     };
     let message = bounded(&status.message, 600);
+    if status.code == 403
+        && let Some(right) = rights::of(what)
+    {
+        return ClusterError {
+            class: "forbidden",
+            detail: format!("{} (HTTP 403: {message})", right.denied()),
+        };
+    }
     let (class, advice) = match status.code {
         401 => ("unauthorized", "renew the credentials in the kubeconfig"),
         403 => (
@@ -146,6 +179,7 @@ fn in_words(what: &str, error: &kube::Error) -> ClusterError {
             "grant that verb on that resource to Iaso's role",
         ),
         404 => ("not-found", "it is not there"),
+        409 if is_field_conflict(status) => (FIELD_CONFLICT, "somebody else holds the field"),
         409 | 422 => ("conflict", "it has changed in between"),
         429 => ("rate-limited", "the API server is busy"),
         500..=599 => ("unavailable", "the API server has trouble of its own"),
@@ -155,6 +189,13 @@ fn in_words(what: &str, error: &kube::Error) -> ClusterError {
         class,
         detail: format!("{what}: {advice} (HTTP {}: {message})", status.code),
     }
+}
+
+fn is_field_conflict(status: &kube::core::Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes
+        .into_iter()
+        .any(|cause| cause.reason == "FieldManagerConflict")
 }
 
 #[async_trait]
@@ -174,10 +215,10 @@ impl Cluster for KubeCluster {
     async fn remember(&self, node: &NodeName) -> Result<Remembered, ClusterError> {
         acts::remember(self, node).await
     }
-    async fn cordon(&self, node: &NodeName) -> Result<(), ClusterError> {
+    async fn cordon(&self, node: &NodeName) -> Result<String, ClusterError> {
         acts::cordon(self, node).await
     }
-    async fn uncordon(&self, node: &NodeName) -> Result<(), ClusterError> {
+    async fn uncordon(&self, node: &NodeName) -> Result<String, ClusterError> {
         acts::uncordon(self, node).await
     }
     async fn restore(&self, node: &NodeName, remembered: &Remembered) -> Result<(), ClusterError> {

@@ -3,18 +3,22 @@
 //! **Invariants**
 //! - Every call has a deadline, every list is read in pages with a bound.
 //! - What could not be looked at is said as such: "cannot be listed" is local data, never the absence of it.
-//! - A refusal by RBAC names the verb and the resource that are missing.
+//! - A refusal by RBAC names the verb and the resource that are missing, and what is left out without them.
 
 mod acts;
+mod evict;
 mod kube;
 mod local_data;
 mod poll;
 mod release;
+mod rights;
 mod survey;
 mod token;
 
 pub use self::kube::KubeCluster;
+pub use evict::EvictPolicy;
 pub use poll::Poller;
+pub use rights::{RIGHTS, Right};
 
 use async_trait::async_trait;
 use iaso_engine::effect::Remembered;
@@ -81,10 +85,10 @@ pub trait Cluster: Send + Sync {
     async fn server_version(&self) -> Result<String, ClusterError>;
     /// What the node is, to put it back later.
     async fn remember(&self, node: &NodeName) -> Result<Remembered, ClusterError>;
-    /// Marks it unschedulable, and that Iaso did it.
-    async fn cordon(&self, node: &NodeName) -> Result<(), ClusterError>;
-    /// Undoes it.
-    async fn uncordon(&self, node: &NodeName) -> Result<(), ClusterError>;
+    /// Marks it unschedulable, and that Iaso did it. Answers what was done, in words.
+    async fn cordon(&self, node: &NodeName) -> Result<String, ClusterError>;
+    /// Undoes it, and leaves somebody else's cordon. Answers what was done, in words.
+    async fn uncordon(&self, node: &NodeName) -> Result<String, ClusterError>;
     /// Puts labels, taints and annotations back.
     async fn restore(&self, node: &NodeName, remembered: &Remembered) -> Result<(), ClusterError>;
     /// Clears what a dead machine left. Only when it provably does not run any more.

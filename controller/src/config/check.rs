@@ -43,6 +43,7 @@ pub(super) fn check(config: &Config, insecure: bool) -> Result<(), String> {
     if let Some(cluster) = &config.cluster {
         within("cluster.poll_secs", cluster.poll_secs, 1, 300)?;
         within("cluster.timeout_secs", cluster.timeout_secs, 1, 300)?;
+        within("cluster.evict_secs", cluster.evict_secs, 0, 300)?;
         file("cluster.kubeconfig", &cluster.kubeconfig)?;
     }
     if let Some(account) = &config.provider.hostinger {

@@ -123,6 +123,9 @@ fn default_status_listen() -> SocketAddr {
 fn default_heartbeat_secs() -> u64 {
     5
 }
+fn default_evict_secs() -> u64 {
+    30
+}
 
 /// `[cluster]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -136,6 +139,12 @@ pub struct ClusterConfig {
     /// Longest wait for one answer.
     #[serde(default = "default_heartbeat_secs")]
     pub timeout_secs: u64,
+    /// Disruption budgets may keep the pods of a wiped machine for so long, before they are left or overruled; 0: nothing is evicted.
+    #[serde(default = "default_evict_secs")]
+    pub evict_secs: u64,
+    /// After that the pods are deleted against their budget's word.
+    #[serde(default)]
+    pub overrule_budgets: bool,
 }
 
 /// `[provider.*]`.

@@ -44,11 +44,11 @@ pub(super) async fn cluster(pursuit: &Pursuit) {
         Action::Cordon => cluster
             .cordon(node)
             .await
-            .map(|()| ("cordoned".into(), Yield::Nothing)),
+            .map(|detail| (detail, Yield::Nothing)),
         Action::Uncordon => cluster
             .uncordon(node)
             .await
-            .map(|()| ("uncordoned".into(), Yield::Nothing)),
+            .map(|detail| (detail, Yield::Nothing)),
         Action::Release => cluster
             .release(node)
             .await

@@ -34,6 +34,27 @@ pub(crate) async fn join(State(shared): State<Shared>, headers: HeaderMap) -> Re
     let credentials = value(header::AUTHORIZATION.as_str())
         .and_then(|value| value.strip_prefix("Bearer "))
         .unwrap_or_default();
+    let name = format!("{node}.node-password.k3s");
+    let secret = format!("bootstrap-token-{}", id_of(credentials));
+    if let Some(upstream) = &shared.upstream {
+        for name in [&secret, &name] {
+            if let Err(error) = upstream.bring(&shared, "kube-system", name).await {
+                let why = format!("apiserver not ready: {error:#}");
+                return failure(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", &why);
+            }
+        }
+    }
+    let answer = admit(&shared, node, password, credentials);
+    if let Some(upstream) = &shared.upstream
+        && let Err(error) = upstream.take(&shared, "kube-system", &name).await
+    {
+        let why = format!("apiserver not ready: {error:#}");
+        return failure(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", &why);
+    }
+    answer
+}
+
+fn admit(shared: &Shared, node: &str, password: &str, credentials: &str) -> Response {
     let mut store = shared.store();
     if let Err(why) = check_token(&store, credentials) {
         return failure(StatusCode::UNAUTHORIZED, "Unauthorized", &why);
@@ -99,6 +120,14 @@ fn check_token(store: &Store, token: &str) -> Result<(), String> {
         return Err("the bootstrap token has expired".into());
     }
     Ok(())
+}
+
+/// The part of a token that names its Secret.
+fn id_of(token: &str) -> &str {
+    let credentials = token
+        .rsplit_once("::")
+        .map_or(token, |(_, credentials)| credentials);
+    credentials.split('.').next().unwrap_or_default()
 }
 
 /// The hash of [`CA`], as in a K10 token.

@@ -2,8 +2,9 @@
 //!
 //! It answers what Iaso's cluster adapter, its agents and the lab's kubelets ask through plain REST: nodes, leases, pods, secrets, volumes,
 //! services and endpoint slices, with resource versions, `Status` errors, selectors, pages, merge patches, delete preconditions and grace; the
-//! k3s supervisor's join endpoint; and a node life cycle (stale lease, Ready unknown, taint, eviction). It is not Kubernetes: no
-//! admission, no watch, no RBAC beyond "who may write", strategic merge patches are treated as plain merges, and `resourceVersion` orders
+//! k3s supervisor's join endpoint; server-side apply for managers that never meet, eviction without budgets; and a node life cycle (stale
+//! lease, Ready unknown, taint, eviction). It is not Kubernetes: no admission, no watch, no RBAC beyond "who may write", strategic merge patches
+//! are treated as plain merges, and `resourceVersion` orders
 //! nothing across objects. Where it and Kubernetes differ, Kubernetes is right (ADR 5).
 //!
 //! **Invariants**
@@ -16,9 +17,10 @@ mod route;
 pub mod seed;
 mod serve;
 mod store;
+mod upstream;
 
 pub use lifecycle::Lifecycle;
-pub use store::{Deed, Verb};
+pub use store::{Deed, Verb, merge};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -39,6 +41,8 @@ pub const ADMIN_TOKEN: &str = "lab-admin";
 pub(crate) struct Shared {
     store: Arc<Mutex<Store>>,
     hung: watch::Sender<bool>,
+    /// A real API server, which then has the objects.
+    upstream: Option<Arc<upstream::Upstream>>,
 }
 
 impl Shared {
@@ -53,21 +57,31 @@ pub struct KubeApi {
     shared: Shared,
     address: SocketAddr,
     running: Mutex<Option<(CancellationToken, JoinHandle<()>)>>,
-    lifecycle: JoinHandle<()>,
+    lifecycle: Option<JoinHandle<()>>,
 }
 
 impl KubeApi {
     /// Starts one. Port 0 takes a free one.
     pub async fn start(bind: SocketAddr, lifecycle: Lifecycle) -> Result<Self> {
+        Self::open(bind, None, Some(lifecycle)).await
+    }
+
+    async fn open(
+        bind: SocketAddr,
+        upstream: Option<Arc<upstream::Upstream>>,
+        lifecycle: Option<Lifecycle>,
+    ) -> Result<Self> {
         let shared = Shared {
             store: Arc::default(),
             hung: watch::channel(false).0,
+            upstream,
         };
         let listener = TcpListener::bind(bind)
             .await
             .with_context(|| format!("cannot listen on {bind} for the Kubernetes API"))?;
         let address = listener.local_addr()?;
-        let lifecycle = tokio::spawn(lifecycle::run(shared.clone(), lifecycle));
+        let lifecycle =
+            lifecycle.map(|lifecycle| tokio::spawn(lifecycle::run(shared.clone(), lifecycle)));
         let running = Mutex::new(Some(serve::spawn(listener, shared.clone())));
         Ok(Self {
             shared,
@@ -149,6 +163,19 @@ impl KubeApi {
             .unwrap_or_default()
     }
 
+    /// The same, wherever the objects are.
+    pub async fn is_ready(&self, node: &str) -> bool {
+        let Some(real) = self.real() else {
+            return self.ready(node) == "True";
+        };
+        let seed = real.lock().await.seed().await;
+        let Ok(seed) = seed else { return false };
+        let node = seed.get(&format!("/api/v1/nodes/{node}")).await;
+        node.ok()
+            .flatten()
+            .is_some_and(|node| lifecycle::ready_status(&node) == "True")
+    }
+
     /// Writes an administrator's kubeconfig that reaches this server at `server`.
     pub fn write_kubeconfig(path: &Path, server: &str, token: &str) -> Result<()> {
         let text = format!(
@@ -161,7 +188,7 @@ impl KubeApi {
 
 impl Drop for KubeApi {
     fn drop(&mut self) {
-        self.lifecycle.abort();
+        self.lifecycle.iter().for_each(JoinHandle::abort);
         let running = self
             .running
             .lock()

@@ -80,16 +80,21 @@ pub fn workload(api: &KubeApi, node: &str) {
 
 /// A bootstrap token, agent-only; answers the K10 form that a node joins with.
 pub fn bootstrap_token(api: &KubeApi, id: &str, secret: &str) -> String {
+    let (object, token) = bootstrap_secret(id, secret);
+    api.put("secrets", object);
+    token
+}
+
+/// Its Secret, and its K10 form.
+#[must_use]
+pub fn bootstrap_secret(id: &str, secret: &str) -> (Value, String) {
     let encoded = |text: &str| STANDARD.encode(text);
-    api.put(
-        "secrets",
-        json!({
+    let object = json!({
             "metadata": {"name": format!("bootstrap-token-{id}"), "namespace": "kube-system"},
             "type": "bootstrap.kubernetes.io/token",
             "data": {"token-id": encoded(id), "token-secret": encoded(secret), "usage-bootstrap-authentication": encoded("true")},
-        }),
-    );
-    format!("K10{}::{id}.{secret}", k3s::ca_hash())
+    });
+    (object, format!("K10{}::{id}.{secret}", k3s::ca_hash()))
 }
 
 /// A volume whose data lies on one node's disk.
@@ -114,7 +119,7 @@ pub fn set(map: &mut Value, key: &str, value: &str) {
     super::store::merge(map, &json!({key: value}));
 }
 
-fn pod(namespace: &str, name: &str, node: &str, owner: &str) -> Value {
+pub(crate) fn pod(namespace: &str, name: &str, node: &str, owner: &str) -> Value {
     json!({
         "metadata": {
             "name": name, "namespace": namespace, "labels": {"app": owner},

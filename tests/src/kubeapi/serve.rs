@@ -2,6 +2,7 @@
 
 use super::route::{self, Target};
 use super::store::{Deed, Store, Verb, field, fields_match, labels_match, merge, metadata, text};
+use super::upstream::Asked;
 use super::{ADMIN_TOKEN, Shared, k3s};
 use axum::Router;
 use axum::body::Bytes;
@@ -30,6 +31,7 @@ struct Parameters {
     r#continue: String,
     watch: Option<String>,
     grace_period_seconds: Option<u64>,
+    field_manager: String,
 }
 
 pub(crate) fn spawn(listener: TcpListener, shared: Shared) -> (CancellationToken, JoinHandle<()>) {
@@ -78,6 +80,15 @@ async fn api(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    if let Some(upstream) = &shared.upstream {
+        let asked = Asked {
+            method,
+            uri,
+            headers,
+            body,
+        };
+        return upstream.forward(&shared, asked).await;
+    }
     let Some(who) = caller(&shared, &headers) else {
         return failure(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized");
     };
@@ -96,6 +107,7 @@ async fn api(
         who,
         parameters,
         body,
+        applies: kind_of(&headers).contains("apply-patch"),
     };
     call.answer(&method)
 }
@@ -112,15 +124,21 @@ fn caller(shared: &Shared, headers: &HeaderMap) -> Option<String> {
     shared.store().kubelets.get(token).cloned()
 }
 
+fn kind_of(headers: &HeaderMap) -> &str {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}
+
 fn parse_body(headers: &HeaderMap, body: &Bytes) -> Result<Value, String> {
     if body.is_empty() {
         return Ok(Value::Null);
     }
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    if kind.contains("json-patch+json") || kind.contains("yaml") {
+    let kind = kind_of(headers);
+    // What is applied is YAML by name; clients write JSON, which is YAML too.
+    let yaml = kind.contains("yaml") && !kind.contains("apply-patch");
+    if kind.contains("json-patch+json") || yaml {
         return Err(format!("the lab's API server does not take {kind}"));
     }
     serde_json::from_slice(body).map_err(|error| format!("the body is not JSON: {error}"))
@@ -141,6 +159,8 @@ struct Call<'a> {
     who: String,
     parameters: Parameters,
     body: Value,
+    /// A server-side apply.
+    applies: bool,
 }
 
 impl Call<'_> {
@@ -150,6 +170,7 @@ impl Call<'_> {
             ("GET", true) => self.get(),
             ("GET", false) => self.list(),
             ("POST", false) => self.create(),
+            ("POST", true) if self.target.subresource == "eviction" => self.evict(),
             ("PUT", true) => self.update(),
             ("PATCH", true) => self.patch(),
             ("DELETE", true) => self.delete(),
@@ -312,6 +333,22 @@ impl Call<'_> {
             return self.conflict("the UID in the patch is not the object's");
         }
         let mut object = current.clone();
+        if self.applies {
+            let Target {
+                resource,
+                namespace,
+                name,
+                ..
+            } = &self.target;
+            let manager = [&self.parameters.field_manager, resource, namespace, name]
+                .map(String::as_str)
+                .join("/");
+            let before = self.store.applied.insert(manager, self.body.clone());
+            merge(
+                &mut object,
+                &before.map_or(Value::Null, |before| taken_back(&before, &self.body)),
+            );
+        }
         merge(&mut object, &self.body);
         fold_string_data(&mut object);
         self.keep(Verb::Patch, object)
@@ -323,6 +360,12 @@ impl Call<'_> {
         let name = self.target.name.clone();
         self.record(verb, &name);
         axum::Json(self.dressed(&stored)).into_response()
+    }
+
+    /// There are no disruption budgets here: a pod may always go.
+    fn evict(&mut self) -> Response {
+        self.body = field(&self.body, &["deleteOptions"]).clone();
+        self.delete()
     }
 
     fn delete(&mut self) -> Response {
@@ -371,6 +414,24 @@ pub(crate) fn terminating(mut pod: Value, grace: u64) -> Value {
         .or_insert_with(|| json!(super::store::now()));
     meta.insert("deletionGracePeriodSeconds".into(), json!(grace));
     pod
+}
+
+/// A merge patch that removes what a manager applied before and does not apply any more. One manager is enough here: nobody else's
+/// hold on a field is asked for.
+fn taken_back(before: &Value, now: &Value) -> Value {
+    let Some(fields) = before.as_object() else {
+        return if now.is_null() {
+            Value::Null
+        } else {
+            now.clone()
+        };
+    };
+    let nothing = Value::Null;
+    let patches = fields.iter().map(|(name, value)| {
+        let now = now.get(name).unwrap_or(&nothing);
+        (name.clone(), taken_back(value, now))
+    });
+    Value::Object(patches.collect())
 }
 
 /// `stringData` becomes `data`, as a server does it.

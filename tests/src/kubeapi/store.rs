@@ -54,6 +54,8 @@ pub(crate) struct Store {
     version: u64,
     /// Kubelets' tokens and whose they are.
     pub(crate) kubelets: BTreeMap<String, String>,
+    /// What each field manager applied last, by manager and object.
+    pub(crate) applied: BTreeMap<String, Value>,
     /// What was written.
     pub(crate) deeds: Vec<Deed>,
 }
@@ -143,8 +145,8 @@ pub(crate) fn object_of(value: &mut Value) -> &mut Map<String, Value> {
         .expect("the value was just made a map")
 }
 
-/// RFC 7386.
-pub(crate) fn merge(target: &mut Value, patch: &Value) {
+/// Merges a patch into an object, as RFC 7386 says.
+pub fn merge(target: &mut Value, patch: &Value) {
     let Some(changes) = patch.as_object() else {
         *target = patch.clone();
         return;

@@ -229,3 +229,49 @@ async fn a_recreated_node_is_rejected_until_its_old_password_is_dropped() {
         401
     );
 }
+
+#[tokio::test]
+async fn what_a_manager_applies_no_longer_goes_and_the_rest_stays() {
+    let (api, client) = server().await;
+    api.put("nodes", node("styx"));
+    let nodes: Api<Node> = Api::all(client);
+    let params = PatchParams::apply("iaso");
+    let cordon = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"annotations": {"mark": "true"}}, "spec": {"unschedulable": true}});
+    let applied = nodes.patch("styx", &params, &Patch::Apply(&cordon)).await;
+    let applied = applied.expect("applied");
+    assert_eq!(applied.spec.and_then(|spec| spec.unschedulable), Some(true));
+    let nothing = json!({"apiVersion": "v1", "kind": "Node"});
+    let freed = nodes.patch("styx", &params, &Patch::Apply(&nothing)).await;
+    let freed = freed.expect("applied");
+    assert_eq!(freed.spec.and_then(|spec| spec.unschedulable), None);
+    assert!(freed.metadata.annotations.unwrap_or_default().is_empty());
+    assert!(
+        freed
+            .metadata
+            .labels
+            .unwrap_or_default()
+            .contains_key("kubernetes.io/hostname")
+    );
+}
+
+#[tokio::test]
+async fn an_eviction_deletes_only_the_pod_that_was_meant() {
+    let (api, client) = server().await;
+    seed::workload(&api, "one");
+    let evict = |uid: &str| {
+        let body = json!({"metadata": {"name": "web-one"}, "deleteOptions": {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}});
+        http::Request::post("/api/v1/namespaces/default/pods/web-one/eviction")
+            .header("content-type", "application/json")
+            .body(body.to_string().into_bytes())
+            .expect("request")
+    };
+    let other = client.request::<serde_json::Value>(evict("another")).await;
+    assert!(matches!(other, Err(kube::Error::Api(status)) if status.code == 409));
+    let pod = api.get("pods", "default", "web-one").expect("still there");
+    let uid = pod["metadata"]["uid"].as_str().expect("a uid");
+    client
+        .request::<serde_json::Value>(evict(uid))
+        .await
+        .expect("evicted");
+    assert!(api.get("pods", "default", "web-one").is_none());
+}

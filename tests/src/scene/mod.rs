@@ -6,6 +6,7 @@
 mod controller;
 mod network;
 mod operator;
+mod real;
 mod settings;
 
 pub use controller::{Controller, Crash};
@@ -74,7 +75,12 @@ impl Lab {
             nspawn::ensure().await?;
         }
         let network = Network::create(options.kind, guard.directory())?;
-        let kube = KubeApi::start(network.kube_bind(), options.lifecycle).await?;
+        let bind = network.kube_bind();
+        let kube = if options.real {
+            real::start(bind, guard.directory(), &options).await?
+        } else {
+            KubeApi::start(bind, options.lifecycle).await?
+        };
         let hosts = network.hosts(guard.directory())?;
         let rented = HOSTS
             .iter()
@@ -92,7 +98,11 @@ impl Lab {
         .await?;
         let mut paths = Paths::new(guard.directory());
         let dns = network.dns().await?;
-        seed(&kube, &network);
+        if options.real {
+            real::fill(&kube).await?;
+        } else {
+            seed(&kube, &network);
+        }
         settings::write(&mut paths, &options, &network, &provider)?;
         let network = network.connect(kube.address()).await?;
         install(options.kind, &hosts, &kube).await?;
@@ -197,6 +207,9 @@ impl Lab {
                 out.extend(lines);
             }
         }
+        if let Some(real) = self.kube.real() {
+            out.push_str(&real.lock().await.last_words());
+        }
         out.push_str(&self.controller.last_words());
         for host in self.hosts.values() {
             out.push_str(&format!("=== {}\n{}\n", host.name(), host.logs().await));
@@ -211,7 +224,7 @@ async fn install(
     hosts: &BTreeMap<String, Arc<dyn Host>>,
     kube: &KubeApi,
 ) -> Result<()> {
-    let token = kubeapi::seed::bootstrap_token(kube, "labjoin", "0123456789abcdef");
+    let token = real::join_token(kube, "labjoin", "0123456789abcdef").await?;
     let network = network::addresses(kind);
     let installs = hosts.values().map(|host| {
         let script = hosts::render(&Script {
@@ -230,8 +243,10 @@ async fn install(
         }
     });
     futures::future::try_join_all(installs).await?;
-    let ready = crate::until(JOINED_WITHIN, "every node to join the cluster", || {
-        std::future::ready(HOSTS.iter().all(|(name, ..)| kube.ready(name) == "True"))
+    let ready = crate::until(JOINED_WITHIN, "every node to join the cluster", || async {
+        let nodes = HOSTS.iter().map(|(name, ..)| kube.is_ready(name));
+        let nodes = futures::future::join_all(nodes).await;
+        nodes.into_iter().all(|ready| ready)
     });
     let Err(error) = ready.await else {
         return Ok(());

@@ -4,7 +4,8 @@ use super::network::{Addresses, Network};
 use super::{AGENT_TOKEN, HOSTS, OPERATOR_TOKEN};
 use crate::hostinger::Emulator;
 use crate::hosts::HostKind;
-use crate::kubeapi::{ADMIN_TOKEN, KubeApi, Lifecycle};
+use crate::kubeapi::{KubeApi, Lifecycle};
+use crate::kubereal::User;
 use crate::programs;
 use anyhow::{Context, Result};
 use std::fmt::Write;
@@ -26,6 +27,8 @@ pub struct LabOptions {
     pub plugins: String,
     /// The node life cycle.
     pub lifecycle: Lifecycle,
+    /// A real API server with real controllers, and the controller under its shipped roles.
+    pub real: bool,
     /// The lab's directory stays.
     pub keep: bool,
 }
@@ -41,6 +44,7 @@ impl LabOptions {
             styx_machine: None,
             plugins: String::new(),
             lifecycle: Lifecycle::default(),
+            real: false,
             keep: std::env::var_os("IASO_LAB_KEEP").is_some(),
         }
     }
@@ -126,10 +130,15 @@ pub(crate) fn write(
     secret(&directory.join("agent.token"), AGENT_TOKEN)?;
     secret(&directory.join("operator.token"), OPERATOR_TOKEN)?;
     secret(&directory.join("hostinger.token"), &provider.token())?;
+    let user = if options.real {
+        User::Iaso
+    } else {
+        User::Admin
+    };
     KubeApi::write_kubeconfig(
         &directory.join("kubeconfig"),
         &addresses.kube_url,
-        ADMIN_TOKEN,
+        &user.token(),
     )?;
     std::fs::write(
         directory.join("rejoin.sh.tmpl"),
@@ -140,7 +149,7 @@ pub(crate) fn write(
         .clone()
         .unwrap_or_else(|| provider.base_url());
     let text = [
-        head(addresses, &base_url)?,
+        head(addresses, &base_url, options.real)?,
         policy(options),
         nodes(options, addresses),
         plugins(network)?,
@@ -159,7 +168,9 @@ fn secret(path: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
-fn head(addresses: &Addresses, base_url: &str) -> Result<String> {
+fn head(addresses: &Addresses, base_url: &str, real: bool) -> Result<String> {
+    // A real API server on two busy cores is slower than one in memory.
+    let timeout = if real { 5 } else { 2 };
     let Addresses {
         controller,
         agent_url,
@@ -176,7 +187,7 @@ fn head(addresses: &Addresses, base_url: &str) -> Result<String> {
     Ok(format!(
         "listen = \"{controller}\"\nstatus_listen = \"{status}\"\ndata_dir = \"data\"\ncompiler = \"{}\"\nheartbeat_secs = 1\n\
          agent_token_file = \"agent.token\"\noperator_token_file = \"operator.token\"\n\
-         [cluster]\nkubeconfig = \"kubeconfig\"\npoll_secs = 1\ntimeout_secs = 2\n\
+         [cluster]\nkubeconfig = \"kubeconfig\"\npoll_secs = 1\ntimeout_secs = {timeout}\nevict_secs = 10\n\
          [provider.hostinger]\nbase_url = \"{base_url}\"\ntoken_file = \"hostinger.token\"\ntimeout_secs = 3\nmin_interval_ms = 50\npoll_secs = 2\n\
          [rejoin]\ntemplate_id = 1077\nk3s_url = \"{k3s_url}\"\nscript_template = \"rejoin.sh.tmpl\"\nagent_url = \"{agent_url}\"\ntoken_ttl_secs = 600\n\
          [probe]\nicmp = {icmp}\ntcp_ports = {probe_ports:?}\ntimeout_ms = 700\nobservers = 5\n",

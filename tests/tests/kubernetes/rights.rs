@@ -1,0 +1,206 @@
+use super::{Scene, granted, manifests, node};
+use anyhow::{Context, Result, bail};
+use iaso_controller::cluster::{Cluster, ClusterError, KubeCluster, RIGHTS, Right};
+use iaso_tests::kubereal::{Options, RealKube, Seed};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const ATTACHMENTS: &str = "/apis/storage.k8s.io/v1/volumeattachments";
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+/// A role of the shipped manifests: its path, and where it holds.
+fn roles() -> [(String, Option<&'static str>); 3] {
+    let within = |namespace: &str| format!("{RBAC}/namespaces/{namespace}/roles/iaso-controller");
+    [
+        (format!("{RBAC}/clusterroles/iaso-controller"), None),
+        (within("kube-node-lease"), Some("kube-node-lease")),
+        (within("kube-system"), Some("kube-system")),
+    ]
+}
+
+fn words(value: &Value) -> Vec<String> {
+    let texts = value.as_array().into_iter().flatten();
+    texts.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// What is left of the rules without one verb on one resource.
+fn without(rules: &Value, right: &Right) -> Value {
+    let mut rules = rules.clone();
+    for rule in rules.as_array_mut().into_iter().flatten() {
+        if words(&rule["resources"])
+            .iter()
+            .any(|name| name == right.resource)
+            && words(&rule["apiGroups"])
+                .iter()
+                .any(|name| name == right.group)
+        {
+            let verbs = words(&rule["verbs"]);
+            rule["verbs"] = json!(
+                verbs
+                    .iter()
+                    .filter(|verb| *verb != right.verb)
+                    .collect::<Vec<_>>()
+            );
+        }
+    }
+    let some = |rule: &&Value| !words(&rule["verbs"]).is_empty();
+    json!(
+        rules
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(some)
+            .collect::<Vec<_>>()
+    )
+}
+
+/// Does what needs the right, and answers all that was said about it.
+async fn exercise(iaso: &KubeCluster, seed: &Seed, right: &Right) -> Result<String> {
+    let styx = node("styx");
+    let said = |error: ClusterError| {
+        assert_eq!(error.class, "forbidden", "{error}");
+        error.to_string()
+    };
+    Ok(match (right.verb, right.resource) {
+        ("list", "nodes" | "leases") => said(iaso.survey().await.expect_err("denied")),
+        ("list", "pods") => {
+            let facts = said(iaso.contents(&styx).await.expect_err("denied"));
+            assert!(iaso.release(&styx).await?.contains(&facts));
+            facts
+        }
+        ("list", "persistentvolumes") => said(iaso.contents(&styx).await.expect_err("denied")),
+        ("get", "nodes") => said(iaso.remember(&styx).await.expect_err("denied")),
+        ("patch", "nodes") => {
+            let was = iaso.remember(&styx).await?;
+            said(iaso.restore(&styx, &was).await.expect_err("denied"));
+            let left_out = iaso.cordon(&styx).await?;
+            let node = seed
+                .get("/api/v1/nodes/styx")
+                .await?
+                .context("styx is gone")?;
+            assert!(node["spec"]["unschedulable"].is_null());
+            left_out
+        }
+        ("delete", "pods") => {
+            seed.pod("ending", "styx", Some("ReplicaSet")).await?;
+            seed.terminate("ending").await?;
+            let words = iaso.release(&styx).await?;
+            assert!(
+                seed.get("/api/v1/namespaces/default/pods/ending")
+                    .await?
+                    .is_some()
+            );
+            seed.delete("/api/v1/namespaces/default/pods/ending")
+                .await?;
+            words
+        }
+        ("create", "pods/eviction") => {
+            seed.pod("living", "styx", Some("ReplicaSet")).await?;
+            let words = iaso.release(&styx).await?;
+            assert!(
+                seed.get("/api/v1/namespaces/default/pods/living")
+                    .await?
+                    .is_some()
+            );
+            seed.delete("/api/v1/namespaces/default/pods/living")
+                .await?;
+            words
+        }
+        (_, "volumeattachments") => {
+            // An earlier release deleted it, as it should.
+            if seed.get(&format!("{ATTACHMENTS}/of-styx")).await?.is_none() {
+                seed.attachment("of-styx", "styx").await?;
+            }
+            let words = iaso.release(&styx).await?;
+            assert!(seed.get(&format!("{ATTACHMENTS}/of-styx")).await?.is_some());
+            words
+        }
+        (_, "secrets") => {
+            let hour = Duration::from_hours(1);
+            let minted = iaso.mint_token("styx-1/1", hour, "https://lab:6443").await;
+            said(minted.expect_err("denied"))
+        }
+        (verb, resource) => bail!("nothing here needs {verb} on {resource}"),
+    })
+}
+
+#[tokio::test]
+async fn every_shipped_right_is_needed_and_its_absence_is_named() -> Result<()> {
+    let Some(kube) = RealKube::for_test("rights", Options::default()).await? else {
+        return Ok(());
+    };
+    let Scene {
+        kube,
+        iaso: _,
+        seed,
+    } = Scene::new(kube).await?;
+    let iaso = super::adapter(&kube, 1, false).await?;
+    seed.node("styx", &json!({}), &json!([])).await?;
+    let mut shipped = BTreeSet::new();
+    for (path, namespace) in roles() {
+        let role = seed.get(&path).await?.context("the role is not there")?;
+        for rule in role["rules"].as_array().into_iter().flatten() {
+            for (resource, verb) in words(&rule["resources"]).iter().flat_map(|resource| {
+                words(&rule["verbs"])
+                    .into_iter()
+                    .map(move |verb| (resource.clone(), verb))
+            }) {
+                let group = words(&rule["apiGroups"]).concat();
+                shipped.insert((namespace, group, resource, verb));
+            }
+        }
+        for right in RIGHTS.iter().filter(|right| right.namespace == namespace) {
+            seed.merge(&path, &json!({"rules": without(&role["rules"], right)}))
+                .await?;
+            iaso_tests::until(Duration::from_secs(20), "the right to be gone", || async {
+                iaso.missing_rights()
+                    .await
+                    .is_ok_and(|missing| missing == [*right])
+            })
+            .await?;
+            let said = exercise(&iaso, &seed, right).await?;
+            assert!(said.contains(&right.denied()), "{}: {said}", right.name());
+            seed.merge(&path, &json!({"rules": role["rules"]})).await?;
+            granted(&iaso).await?;
+        }
+    }
+    let needed: BTreeSet<_> = RIGHTS
+        .iter()
+        .map(|right| {
+            (
+                right.namespace,
+                right.group.to_owned(),
+                right.resource.to_owned(),
+                right.verb.to_owned(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        shipped, needed,
+        "the shipped roles are not exactly what Iaso needs"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_shipped_manifests_are_taken_by_the_api_server() -> Result<()> {
+    let Some(kube) = RealKube::for_test("manifests", Options::default()).await? else {
+        return Ok(());
+    };
+    // A namespace that is only tried does not exist for what lies in it.
+    kube.kubectl(&["create", "namespace", "iaso-system"])
+        .await?;
+    let said = kube
+        .kubectl(&["apply", "--dry-run=server", "-k", &manifests("base")])
+        .await?;
+    assert!(
+        said.lines().all(|line| line.ends_with("(server dry run)")),
+        "{said}"
+    );
+    assert!(
+        said.contains("clusterrole.rbac.authorization.k8s.io/iaso-controller"),
+        "{said}"
+    );
+    Ok(())
+}
