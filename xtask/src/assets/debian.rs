@@ -53,7 +53,7 @@ pub(super) fn build(work: &Path, out: &Path) -> Result<()> {
         }
     }
     eprintln!(
-        "==> building a real Kubernetes for the tests: once for this machine, 6 minutes on two quiet cores"
+        "==> building a real Kubernetes for the tests: once for this machine, two to eight minutes on two cores"
     );
     let apt = Apt::new(work)?;
     apt.fetch()?;
