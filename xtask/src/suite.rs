@@ -2,15 +2,27 @@
 
 use crate::process::{self, cargo, has_program, target_dir};
 use crate::{assets, build, setup, wasm};
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// By which the tests know that they are on somebody else's cluster.
+const KUBECONFIG_VARIABLE: &str = "IASO_TEST_KUBECONFIG";
+/// What they label everything with there.
+const RUN_LABEL: &str = "iaso.dev/test-run";
+/// The kinds that they make there; what lies in their namespace goes with it.
+const LEAVES: &str = "namespaces,nodes,leases,persistentvolumes,volumeattachments,secrets,\
+clusterroles,clusterrolebindings,roles,rolebindings";
 
 /// Arguments of `test`.
 #[derive(Debug, Args)]
 pub(crate) struct TestArguments {
     /// Only tests whose name contains this.
     filter: Option<String>,
+    /// Only the tests of the cluster, on the one that this file names: an administrator's, for a cluster that may have visitors. They make
+    /// nodes, pods and roles under names of their own, and remove what they made and nothing else.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
     /// A test that cannot run here fails instead of saying that it was skipped.
     #[arg(long, env = "IASO_REQUIRE_ALL", value_parser = clap::builder::FalseyValueParser::new())]
     require_all: bool,
@@ -19,6 +31,9 @@ pub(crate) struct TestArguments {
 /// Sets up and runs.
 pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
     setup::ensure(&setup::COMPILER)?;
+    if let Some(kubeconfig) = &arguments.kubeconfig {
+        return on_a_cluster(kubeconfig, arguments.filter.as_deref());
+    }
     if setup::can_install() {
         setup::ensure(&setup::BUS)?;
         setup::ensure(&setup::HOSTS)?;
@@ -72,6 +87,42 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
         process::run(&mut command)?;
     }
     Ok(())
+}
+
+/// The tests of the cluster, on one that is somebody else's.
+fn on_a_cluster(kubeconfig: &Path, filter: Option<&str>) -> Result<()> {
+    let file = kubeconfig.canonicalize().with_context(|| {
+        format!(
+            "there is no kubeconfig {}: name the file of an administrator of the cluster",
+            kubeconfig.display()
+        )
+    })?;
+    let mut command = cargo();
+    command.args([
+        "test",
+        "--locked",
+        "-p",
+        "iaso-tests",
+        "--test",
+        "kubernetes",
+    ]);
+    command.args(filter);
+    // One after another: a cluster that others use should notice little of it.
+    command.args(["--", "--test-threads=1"]);
+    command.env(KUBECONFIG_VARIABLE, &file);
+    if let Some(directory) = assets::ready() {
+        command.env("KUBEBUILDER_ASSETS", directory);
+    } else if !has_program("kubectl") {
+        bail!("there is no kubectl: install it, or run `cargo xtask assets` once");
+    }
+    eprintln!("==> testing on the cluster of {}", file.display());
+    process::run(&mut command).with_context(|| {
+        format!(
+            "if a test was killed, what it had made is left: kubectl --kubeconfig {} delete \
+             {LEAVES} --selector {RUN_LABEL} --all-namespaces",
+            file.display()
+        )
+    })
 }
 
 /// A real Kubernetes. Some tests out of many get one only if it is there already: making it takes minutes.

@@ -7,8 +7,15 @@
 //! - It ends with whoever started it: by drop, by kill, by the death of the process.
 //! - A stopped API server keeps every object, and comes back at the same address with the same certificate.
 
+mod borrowed;
+mod owned;
 mod processes;
 mod seed;
+mod site;
+
+pub use borrowed::{KUBECONFIG_VARIABLE, borrowed};
+pub use owned::RUN_LABEL;
+pub use site::Site;
 
 pub use seed::{Seed, lease_now, lease_of};
 
@@ -17,6 +24,7 @@ use crate::programs;
 use anyhow::{Context, Result, bail};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use owned::Names;
 use processes::{Place, Ports, Program};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -79,6 +87,8 @@ impl User {
 pub struct Options {
     /// Starts the controller-manager.
     pub controllers: bool,
+    /// And with it the garbage collector: pods must name owners that exist.
+    pub collector: bool,
     /// A lease older than this makes Ready unknown.
     pub grace: Duration,
     /// A pod on an unreachable node is evicted after this.
@@ -89,6 +99,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             controllers: false,
+            collector: false,
             grace: Duration::from_secs(4),
             toleration: Duration::from_secs(4),
         }
@@ -130,9 +141,10 @@ pub struct RealKube {
 }
 
 impl RealKube {
-    /// Starts one in a directory of its own, for a test; `None` when it cannot be had here, which is an error under `IASO_REQUIRE_ALL`.
+    /// Starts one in a directory of its own, for a test; `None` when it cannot be had here, which is an error under `IASO_REQUIRE_ALL`,
+    /// or when the run plays on somebody else's cluster.
     pub async fn for_test(name: &str, options: Options) -> Result<Option<Self>> {
-        if crate::story::skipped(name, obstacle())? {
+        if needs_its_own(name) || crate::story::skipped(name, obstacle())? {
             return Ok(None);
         }
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -251,41 +263,18 @@ impl RealKube {
 
     /// A client of somebody's.
     pub async fn client(&self, user: User) -> Result<Client> {
-        let kubeconfig = Kubeconfig::read_from(self.kubeconfig(user)?)?;
-        let mut config =
-            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        config.connect_timeout = Some(Duration::from_secs(5));
-        config.read_timeout = Some(Duration::from_secs(20));
-        config.default_retry = false;
-        Ok(Client::try_from(config)?)
+        client_of(&self.kubeconfig(user)?).await
     }
 
     /// An administrator's hands, for what a test begins with.
     pub async fn seed(&self) -> Result<Seed> {
-        Ok(Seed::new(self.client(User::Admin).await?))
+        Ok(Seed::new(self.client(User::Admin).await?, Names::own()))
     }
 
     /// Runs kubectl as an administrator and answers what it printed.
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         let kubeconfig = self.kubeconfig(User::Admin)?;
-        let directory = assets().context("KUBEBUILDER_ASSETS is not set")?;
-        let output = Command::new(directory.join("kubectl"))
-            .arg("--kubeconfig")
-            .arg(kubeconfig)
-            .args(arguments)
-            .env("HOME", &self.place.directory)
-            .stdin(Stdio::null())
-            .output()
-            .await
-            .context("cannot start kubectl")?;
-        if !output.status.success() {
-            bail!(
-                "kubectl {} failed: {}",
-                arguments.join(" "),
-                String::from_utf8_lossy(&output.stderr)
-            );
-        }
-        String::from_utf8(output.stdout).context("kubectl printed something that is not text")
+        kubectl_at(&kubeconfig, &self.place.directory, arguments).await
     }
 
     /// What the processes said last.
@@ -297,6 +286,52 @@ impl RealKube {
             .map(Program::last_words)
             .collect()
     }
+}
+
+/// Says that a test is left out on somebody else's cluster, if the run plays on one.
+#[must_use]
+pub fn needs_its_own(name: &str) -> bool {
+    let given = borrowed().is_some();
+    if given {
+        eprintln!(
+            "LEFT OUT {name}: it needs a cluster of its own, and {KUBECONFIG_VARIABLE} names somebody else's"
+        );
+    }
+    given
+}
+
+async fn client_of(kubeconfig: &Path) -> Result<Client> {
+    let file = Kubeconfig::read_from(kubeconfig)?;
+    let mut config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.read_timeout = Some(Duration::from_secs(20));
+    config.default_retry = false;
+    Ok(Client::try_from(config)?)
+}
+
+async fn kubectl_at(kubeconfig: &Path, home: &Path, arguments: &[&str]) -> Result<String> {
+    let program = match assets() {
+        Some(directory) => directory.join("kubectl"),
+        None => programs::system("kubectl")
+            .context("there is no kubectl: install it, or run `cargo xtask assets` once")?,
+    };
+    let output = Command::new(program)
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .args(arguments)
+        .env("HOME", home)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .context("cannot start kubectl")?;
+    if !output.status.success() {
+        bail!(
+            "kubectl {} failed: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    String::from_utf8(output.stdout).context("kubectl printed something that is not text")
 }
 
 fn program(name: &str) -> Result<PathBuf> {

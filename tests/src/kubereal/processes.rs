@@ -1,14 +1,16 @@
 //! The three programs: their arguments, their files, their end.
 
-use super::{NODES, Options, User, tethered};
+use super::{NODES, Options, User, program, tethered};
 use anyhow::{Context, Result, bail};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use tokio::process::{Child, Command};
 
-/// What of the controller-manager runs. Not the garbage collector: tests name owners that do not exist.
-const CONTROLLERS: &str = "nodelifecycle,podgc,disruption,replicaset,attachdetach";
+/// What of the controller-manager runs. Not always the garbage collector: most tests name owners that do not exist.
+const CONTROLLERS: &str =
+    "nodelifecycle,podgc,disruption,replicaset,attachdetach,namespace,pv-protection";
+const MANAGER: &str = "kube-controller-manager";
 /// Lines of a log that are told.
 const LAST_LINES: usize = 40;
 
@@ -185,13 +187,21 @@ pub(super) fn api(place: &Place, options: Options) -> Result<Program> {
 }
 
 pub(super) fn manager(place: &Place, kubeconfig: &Path, options: Options) -> Result<Program> {
-    let mut command = tethered("kube-controller-manager", place)?;
+    let collector = if options.collector {
+        ",garbagecollector"
+    } else {
+        ""
+    };
+    let mut command = tethered(MANAGER, place)?;
+    if has_fixed_port()? {
+        command.arg("--port=0");
+    }
     command
         .arg(format!("--kubeconfig={}", kubeconfig.display()))
         .args(["--bind-address=127.0.0.1", "--leader-elect=false"])
         // Nobody asks it anything.
         .arg("--secure-port=0")
-        .arg(format!("--controllers={CONTROLLERS}"))
+        .arg(format!("--controllers={CONTROLLERS}{collector}"))
         .arg("--node-monitor-period=1s")
         .arg(format!(
             "--node-monitor-grace-period={}s",
@@ -201,5 +211,18 @@ pub(super) fn manager(place: &Place, kubeconfig: &Path, options: Options) -> Res
             "--node-eviction-rate=10",
             "--service-account-private-key-file=accounts.key",
         ]);
-    Program::start(command, place, "kube-controller-manager")
+    Program::start(command, place, MANAGER)
+}
+
+/// Until 1.23 it also listened on 10252, where there is room for one on a machine; later ones do not know the word.
+fn has_fixed_port() -> Result<bool> {
+    let asked = std::process::Command::new(program(MANAGER)?)
+        .arg("--version")
+        .output()
+        .with_context(|| format!("cannot start {MANAGER}"))?;
+    let version = String::from_utf8_lossy(&asked.stdout).into_owned();
+    let minor = version.trim().strip_prefix("Kubernetes v1.");
+    let minor = minor.and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
+    let minor = minor.with_context(|| format!("{MANAGER} does not say its version: {version}"))?;
+    Ok(minor < 24)
 }

@@ -1,11 +1,16 @@
 //! What a test's cluster begins with: nodes, leases, pods, volumes, budgets, and reading them back.
+//!
+//! Tests say short names. On somebody else's cluster they stand for long ones that nobody else has, and what is made is put down.
 
+use super::owned::{Names, Owned};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
 use std::time::Duration;
 
+const SECRETS: &str = "/api/v1/namespaces/kube-system/secrets";
+const ATTACHMENTS: &str = "/apis/storage.k8s.io/v1/volumeattachments";
 /// How long the controllers may take to count a budget.
 const COUNTED_WITHIN: Duration = Duration::from_mins(1);
 
@@ -13,12 +18,20 @@ const COUNTED_WITHIN: Duration = Duration::from_mins(1);
 #[derive(Clone)]
 pub struct Seed {
     client: Client,
+    names: Names,
+    owned: Owned,
 }
 
 impl std::fmt::Debug for Seed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Seed")
     }
+}
+
+/// Whether the API server answered with one of these codes.
+fn is_status(error: &anyhow::Error, codes: &[u16]) -> bool {
+    let status = error.downcast_ref::<kube::Error>();
+    matches!(status, Some(kube::Error::Api(status)) if codes.contains(&status.code))
 }
 
 /// A lease's path.
@@ -34,8 +47,69 @@ pub fn lease_now(node: &str) -> Value {
 }
 
 impl Seed {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client }
+    pub(super) fn new(client: Client, names: Names) -> Self {
+        Self {
+            client,
+            names,
+            owned: Owned::default(),
+        }
+    }
+
+    /// The same hands and the same list of what was made, by other names.
+    pub(super) fn known_as(self, names: Names) -> Self {
+        Self { names, ..self }
+    }
+
+    /// What a name stands for in what all namespaces share.
+    #[must_use]
+    pub fn name(&self, short: &str) -> String {
+        format!("{}{short}", self.names.prefix)
+    }
+
+    /// The namespace of pods and budgets.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.names.namespace
+    }
+
+    /// A Node's path.
+    #[must_use]
+    pub fn node_path(&self, name: &str) -> String {
+        format!("/api/v1/nodes/{}", self.name(name))
+    }
+
+    /// A pod's path; of no name: the collection's.
+    #[must_use]
+    pub fn pod_path(&self, name: &str) -> String {
+        self.within("/api/v1", "pods", name)
+    }
+
+    /// A volume attachment's path.
+    #[must_use]
+    pub fn attachment_path(&self, name: &str) -> String {
+        format!("{ATTACHMENTS}/{}", self.name(name))
+    }
+
+    /// The path of a node's password.
+    #[must_use]
+    pub fn password_path(&self, node: &str) -> String {
+        format!("{SECRETS}/{}.node-password.k3s", self.name(node))
+    }
+
+    fn within(&self, group: &str, resource: &str, name: &str) -> String {
+        let path = format!(
+            "{group}/namespaces/{}/{resource}/{name}",
+            self.names.namespace
+        );
+        path.trim_end_matches('/').to_owned()
+    }
+
+    /// Removes what was created, and nothing else.
+    ///
+    /// # Errors
+    /// With what is still there.
+    pub async fn remove_all(&self) -> Result<()> {
+        self.owned.remove_all(self).await
     }
 
     /// Sends one request; `APPLY` is a server-side apply.
@@ -62,9 +136,13 @@ impl Seed {
         answer.with_context(|| format!("{method} {path}"))
     }
 
-    /// Creates an object in a collection.
+    /// Creates an object in a collection. Fails if it is there.
     pub async fn create(&self, path: &str, object: &Value) -> Result<Value> {
-        self.call("POST", path, object).await
+        let made = self
+            .call("POST", path, &self.names.labelled(object))
+            .await?;
+        self.owned.put_down(path, &made);
+        Ok(made)
     }
 
     /// Merges over an object, or over its `/status`.
@@ -88,22 +166,34 @@ impl Seed {
         self.call("DELETE", path, &now).await
     }
 
+    /// Deletes at once if it is the very object; whether it was there.
+    pub(super) async fn delete_only(&self, path: &str, uid: &str) -> Result<bool> {
+        let only = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": uid}});
+        match self.call("DELETE", path, &only).await {
+            Ok(_) => Ok(true),
+            // Gone, or another object of the same name.
+            Err(error) if is_status(&error, &[404, 409]) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A node that is Ready, with its lease.
     pub async fn node(&self, name: &str, labels: &Value, taints: &Value) -> Result<()> {
-        let mut all = json!({"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"});
+        let full = &self.name(name);
+        let mut all = json!({"kubernetes.io/hostname": full, "kubernetes.io/os": "linux"});
         crate::kubeapi::merge(&mut all, labels);
         let node = json!({
             "apiVersion": "v1", "kind": "Node",
-            "metadata": {"name": name, "labels": all, "annotations": {"iaso.lab/owner": "ops"}},
-            "spec": {"taints": taints},
+            "metadata": {"name": full, "labels": all, "annotations": {"iaso.lab/owner": "ops"}},
+            "spec": {"taints": self.names.tainted(taints)},
         });
         self.create("/api/v1/nodes", &node).await?;
         self.ready(name, "True").await?;
         let lease = json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-            "metadata": {"name": name, "namespace": "kube-node-lease"}, "spec": lease_now(name),
+            "metadata": {"name": full, "namespace": "kube-node-lease"}, "spec": lease_now(full),
         });
-        if self.get(&lease_of(name)).await?.is_none() {
+        if self.get(&lease_of(full)).await?.is_none() {
             let leases = lease_of("");
             self.create(leases.trim_end_matches('/'), &lease).await?;
         }
@@ -121,43 +211,50 @@ impl Seed {
                 "operatingSystem": "linux", "osImage": "lab", "systemUUID": "lab",
             },
         }});
-        self.merge(&format!("/api/v1/nodes/{name}/status"), &status)
+        self.merge(&format!("{}/status", self.node_path(name)), &status)
             .await
             .map(drop)
     }
 
     /// A running pod on a node, of a controller or of nobody.
     pub async fn pod(&self, name: &str, node: &str, owner: Option<&str>) -> Result<Value> {
-        let owners = owner.map_or(json!([]), |kind| {
-            json!([{"apiVersion": "apps/v1", "kind": kind, "name": "web", "uid": "00000000-0000-4000-8000-000000000001", "controller": true}])
-        });
+        let owners: Vec<Value> = owner
+            .map(|kind| self.names.owner(kind))
+            .into_iter()
+            .collect();
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": name, "labels": {"app": "web"}, "ownerReferences": owners},
-            "spec": {"nodeName": node, "terminationGracePeriodSeconds": 1, "containers": [{"name": "main", "image": "lab"}]},
+            "spec": {
+                "nodeName": self.name(node), "terminationGracePeriodSeconds": 1,
+                "serviceAccountName": self.names.account, "automountServiceAccountToken": false,
+                "containers": [{"name": "main", "image": "lab"}],
+            },
         });
-        let made = self.create("/api/v1/namespaces/default/pods", &pod).await?;
+        let made = self.create(&self.pod_path(""), &pod).await?;
         let running = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
-        let path = format!("/api/v1/namespaces/default/pods/{name}/status");
+        let path = format!("{}/status", self.pod_path(name));
         self.merge(&path, &running).await?;
         Ok(made)
     }
 
     /// Begins a pod's end, which its kubelet would confirm.
     pub async fn terminate(&self, name: &str) -> Result<()> {
-        let path = format!("/api/v1/namespaces/default/pods/{name}");
         let graceful = json!({"gracePeriodSeconds": 1});
-        self.call("DELETE", &path, &graceful).await.map(drop)
+        self.call("DELETE", &self.pod_path(name), &graceful)
+            .await
+            .map(drop)
     }
 
-    /// A volume whose data lies on one node's disk, claimed by `default/<name>`.
+    /// A volume whose data lies on one node's disk, claimed under the same name.
     pub async fn local_volume(&self, name: &str, node: &str) -> Result<()> {
+        let (name, node) = (self.name(name), self.name(node));
         let volume = json!({
             "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
             "spec": {
                 "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "local-path",
-                "persistentVolumeReclaimPolicy": "Delete", "hostPath": {"path": format!("/var/lib/rancher/k3s/storage/{name}")},
-                "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "default", "name": name},
+                "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": format!("/var/lib/rancher/k3s/storage/{name}")},
+                "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": self.names.namespace, "name": name},
                 "nodeAffinity": {"required": {"nodeSelectorTerms": [
                     {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}
                 ]}},
@@ -171,24 +268,20 @@ impl Seed {
     /// A volume's attachment to a node.
     pub async fn attachment(&self, name: &str, node: &str) -> Result<()> {
         let attachment = json!({
-            "apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment", "metadata": {"name": name},
-            "spec": {"attacher": "csi.lab", "nodeName": node, "source": {"persistentVolumeName": "networked"}},
+            "apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment", "metadata": {"name": self.name(name)},
+            "spec": {"attacher": "csi.lab", "nodeName": self.name(node), "source": {"persistentVolumeName": "networked"}},
         });
-        self.create("/apis/storage.k8s.io/v1/volumeattachments", &attachment)
-            .await
-            .map(drop)
+        self.create(ATTACHMENTS, &attachment).await.map(drop)
     }
 
     /// The Secret by which k3s refuses another machine of the same name.
     pub async fn node_password(&self, node: &str) -> Result<()> {
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "immutable": true,
-            "metadata": {"name": format!("{node}.node-password.k3s"), "namespace": "kube-system"},
+            "metadata": {"name": format!("{}.node-password.k3s", self.name(node)), "namespace": "kube-system"},
             "data": {"hash": "b2xk"},
         });
-        self.create("/api/v1/namespaces/kube-system/secrets", &secret)
-            .await
-            .map(drop)
+        self.create(SECRETS, &secret).await.map(drop)
     }
 
     /// A disruption budget over `app=web`, in the version that the server has.
@@ -199,16 +292,13 @@ impl Seed {
             "apiVersion": version, "kind": "PodDisruptionBudget", "metadata": {"name": name},
             "spec": {"minAvailable": least, "selector": {"matchLabels": {"app": "web"}}},
         });
-        let path = format!("{group}/namespaces/default/poddisruptionbudgets");
+        let path = self.within(&group, "poddisruptionbudgets", "");
         self.create(&path, &budget).await.map(drop)
     }
 
     /// Waits until the controller has counted: so many healthy pods, so many of which may go.
     pub async fn budget_counts(&self, name: &str, healthy: u32, allowed: u32) -> Result<()> {
-        let path = format!(
-            "{}/namespaces/default/poddisruptionbudgets/{name}",
-            self.budgets().await?
-        );
+        let path = self.within(&self.budgets().await?, "poddisruptionbudgets", name);
         crate::until(COUNTED_WITHIN, "the budget to be counted", || async {
             let budget = self.get(&path).await.ok().flatten().unwrap_or_default();
             let status = budget.get("status").cloned().unwrap_or_default();

@@ -16,6 +16,7 @@ pub(super) async fn start(bind: SocketAddr, lab: &Path, options: &LabOptions) ->
     let _ = rustls::crypto::ring::default_provider().install_default();
     let speeds = Options {
         controllers: true,
+        collector: false,
         grace: options.lifecycle.grace,
         toleration: options.lifecycle.toleration,
     };

@@ -5,6 +5,7 @@
     reason = "a JSON value that is not there is null, which fails the assertion"
 )]
 
+mod borrowed;
 mod cordon;
 mod facts;
 mod night;
@@ -13,25 +14,53 @@ mod restore;
 mod rights;
 
 use anyhow::Result;
+use futures::FutureExt;
 use iaso_controller::cluster::KubeCluster;
 use iaso_controller::config::ClusterConfig;
 use iaso_engine::id::NodeName;
-use iaso_tests::kubereal::{RealKube, Seed, User};
+use iaso_tests::kubereal::{Options, Seed, Site};
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 
 /// A cluster with the shipped roles, the controller's adapter under them, and an administrator's hands.
-struct Scene {
-    kube: RealKube,
+struct Scene<'a> {
+    site: &'a Site,
     iaso: KubeCluster,
     seed: Seed,
 }
 
-impl Scene {
-    async fn new(kube: RealKube) -> Result<Self> {
-        kube.kubectl(&["apply", "-k", &manifests("base")]).await?;
-        let iaso = adapter(&kube, 0, false).await?;
-        let seed = kube.seed().await?;
+impl Scene<'_> {
+    /// What a node of this short name is called here.
+    fn node(&self, name: &str) -> NodeName {
+        node(&self.seed.name(name))
+    }
+}
+
+/// Plays a test on a cluster of its own, or on the one that the run was given; there, what it made goes however it ends.
+async fn on_a_cluster(
+    name: &str,
+    options: Options,
+    test: impl AsyncFnOnce(&Scene<'_>) -> Result<()>,
+) -> Result<()> {
+    let Some(site) = Site::for_test(name, options).await? else {
+        return Ok(());
+    };
+    let played = AssertUnwindSafe(async {
+        let iaso = adapter(site.kubeconfig().await?, 0, false).await?;
         granted(&iaso).await?;
-        Ok(Self { kube, iaso, seed })
+        let seed = site.seed().clone();
+        let scene = Scene {
+            site: &site,
+            iaso,
+            seed,
+        };
+        test(&scene).await
+    });
+    let played = played.catch_unwind().await;
+    let left = site.leave().await;
+    match played {
+        Ok(result) => result.and(left),
+        Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 
@@ -49,9 +78,13 @@ async fn granted(iaso: &KubeCluster) -> Result<()> {
     .await
 }
 
-async fn adapter(kube: &RealKube, evict_secs: u64, overrule_budgets: bool) -> Result<KubeCluster> {
+async fn adapter(
+    kubeconfig: PathBuf,
+    evict_secs: u64,
+    overrule_budgets: bool,
+) -> Result<KubeCluster> {
     let config = ClusterConfig {
-        kubeconfig: kube.kubeconfig(User::Iaso)?,
+        kubeconfig,
         poll_secs: 1,
         timeout_secs: 10,
         evict_secs,

@@ -1,4 +1,4 @@
-use super::{Scene, granted, manifests, node};
+use super::{Scene, adapter, granted, manifests, node, on_a_cluster};
 use anyhow::{Context, Result, bail};
 use iaso_controller::cluster::{Cluster, ClusterError, KubeCluster, RIGHTS, Right};
 use iaso_tests::kubereal::{Options, RealKube, Seed};
@@ -6,14 +6,13 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-const ATTACHMENTS: &str = "/apis/storage.k8s.io/v1/volumeattachments";
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 
 /// A role of the shipped manifests: its path, and where it holds.
-fn roles() -> [(String, Option<&'static str>); 3] {
-    let within = |namespace: &str| format!("{RBAC}/namespaces/{namespace}/roles/iaso-controller");
+fn roles(name: &str) -> [(String, Option<&'static str>); 3] {
+    let within = |namespace: &str| format!("{RBAC}/namespaces/{namespace}/roles/{name}");
     [
-        (format!("{RBAC}/clusterroles/iaso-controller"), None),
+        (format!("{RBAC}/clusterroles/{name}"), None),
         (within("kube-node-lease"), Some("kube-node-lease")),
         (within("kube-system"), Some("kube-system")),
     ]
@@ -57,7 +56,7 @@ fn without(rules: &Value, right: &Right) -> Value {
 
 /// Does what needs the right, and answers all that was said about it.
 async fn exercise(iaso: &KubeCluster, seed: &Seed, right: &Right) -> Result<String> {
-    let styx = node("styx");
+    let styx = node(&seed.name("styx"));
     let said = |error: ClusterError| {
         assert_eq!(error.class, "forbidden", "{error}");
         error.to_string()
@@ -75,10 +74,8 @@ async fn exercise(iaso: &KubeCluster, seed: &Seed, right: &Right) -> Result<Stri
             let was = iaso.remember(&styx).await?;
             said(iaso.restore(&styx, &was).await.expect_err("denied"));
             let left_out = iaso.cordon(&styx).await?;
-            let node = seed
-                .get("/api/v1/nodes/styx")
-                .await?
-                .context("styx is gone")?;
+            let node = seed.get(&seed.node_path("styx")).await?;
+            let node = node.context("styx is gone")?;
             assert!(node["spec"]["unschedulable"].is_null());
             left_out
         }
@@ -86,39 +83,33 @@ async fn exercise(iaso: &KubeCluster, seed: &Seed, right: &Right) -> Result<Stri
             seed.pod("ending", "styx", Some("ReplicaSet")).await?;
             seed.terminate("ending").await?;
             let words = iaso.release(&styx).await?;
-            assert!(
-                seed.get("/api/v1/namespaces/default/pods/ending")
-                    .await?
-                    .is_some()
-            );
-            seed.delete("/api/v1/namespaces/default/pods/ending")
-                .await?;
+            assert!(seed.get(&seed.pod_path("ending")).await?.is_some());
+            seed.delete(&seed.pod_path("ending")).await?;
             words
         }
         ("create", "pods/eviction") => {
             seed.pod("living", "styx", Some("ReplicaSet")).await?;
             let words = iaso.release(&styx).await?;
-            assert!(
-                seed.get("/api/v1/namespaces/default/pods/living")
-                    .await?
-                    .is_some()
-            );
-            seed.delete("/api/v1/namespaces/default/pods/living")
-                .await?;
+            assert!(seed.get(&seed.pod_path("living")).await?.is_some());
+            seed.delete(&seed.pod_path("living")).await?;
             words
         }
         (_, "volumeattachments") => {
             // An earlier release deleted it, as it should.
-            if seed.get(&format!("{ATTACHMENTS}/of-styx")).await?.is_none() {
+            let path = seed.attachment_path("of-styx");
+            if seed.get(&path).await?.is_none() {
                 seed.attachment("of-styx", "styx").await?;
             }
             let words = iaso.release(&styx).await?;
-            assert!(seed.get(&format!("{ATTACHMENTS}/of-styx")).await?.is_some());
+            assert!(seed.get(&path).await?.is_some());
             words
         }
         (_, "secrets") => {
             let hour = Duration::from_hours(1);
-            let minted = iaso.mint_token("styx-1/1", hour, "https://lab:6443").await;
+            // The token's id comes from the seed, which must be nobody else's.
+            let minted = iaso
+                .mint_token(styx.as_str(), hour, "https://lab:6443")
+                .await;
             said(minted.expect_err("denied"))
         }
         (verb, resource) => bail!("nothing here needs {verb} on {resource}"),
@@ -127,18 +118,15 @@ async fn exercise(iaso: &KubeCluster, seed: &Seed, right: &Right) -> Result<Stri
 
 #[tokio::test]
 async fn every_shipped_right_is_needed_and_its_absence_is_named() -> Result<()> {
-    let Some(kube) = RealKube::for_test("rights", Options::default()).await? else {
-        return Ok(());
-    };
-    let Scene {
-        kube,
-        iaso: _,
-        seed,
-    } = Scene::new(kube).await?;
-    let iaso = super::adapter(&kube, 1, false).await?;
+    on_a_cluster("rights", Options::default(), each_right).await
+}
+
+async fn each_right(scene: &Scene<'_>) -> Result<()> {
+    let Scene { site, seed, .. } = scene;
+    let iaso = adapter(site.kubeconfig().await?, 1, false).await?;
     seed.node("styx", &json!({}), &json!([])).await?;
     let mut shipped = BTreeSet::new();
-    for (path, namespace) in roles() {
+    for (path, namespace) in roles(&site.role()) {
         let role = seed.get(&path).await?.context("the role is not there")?;
         for rule in role["rules"].as_array().into_iter().flatten() {
             for (resource, verb) in words(&rule["resources"]).iter().flat_map(|resource| {
@@ -159,7 +147,7 @@ async fn every_shipped_right_is_needed_and_its_absence_is_named() -> Result<()> 
                     .is_ok_and(|missing| missing == [*right])
             })
             .await?;
-            let said = exercise(&iaso, &seed, right).await?;
+            let said = exercise(&iaso, seed, right).await?;
             assert!(said.contains(&right.denied()), "{}: {said}", right.name());
             seed.merge(&path, &json!({"rules": role["rules"]})).await?;
             granted(&iaso).await?;
