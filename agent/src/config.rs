@@ -2,7 +2,7 @@
 //!
 //! **Invariants**
 //! - An unknown key is an error, and every error says where it is and what to do.
-//! - Other than loopback listeners need `--insecure`: until identities exist, whoever reaches a port is believed.
+//! - Its own listeners do not ask who calls: other addresses than loopback need `--insecure`. The controller is spoken to over TLS only.
 
 use std::{
     collections::BTreeMap,
@@ -59,8 +59,8 @@ pub struct Config {
     pub node: String,
     /// The controller's URL; none: standalone.
     pub controller: Option<String>,
-    /// Where the bearer token is.
-    pub token_file: Option<PathBuf>,
+    /// Where this node's join token is, while it has no certificate.
+    pub join_token_file: PathBuf,
     /// Outbox, orders, plugin states and compiled plugins.
     pub state_dir: PathBuf,
     /// `/metrics` and `/healthz`.
@@ -195,8 +195,8 @@ pub struct Overrides {
     pub node: Option<String>,
     /// `--controller`
     pub controller: Option<String>,
-    /// `--token-file`
-    pub token_file: Option<PathBuf>,
+    /// `--join-token-file`
+    pub join_token_file: Option<PathBuf>,
     /// `--state-dir`
     pub state_dir: Option<PathBuf>,
     /// `--insecure`
@@ -212,7 +212,7 @@ pub struct Overrides {
 struct File {
     node: Option<String>,
     controller: Option<String>,
-    token_file: Option<PathBuf>,
+    join_token_file: Option<PathBuf>,
     state_dir: Option<PathBuf>,
     status_listen: Option<String>,
     probe_listen: Option<String>,
@@ -240,6 +240,11 @@ impl Config {
         let file: File = toml::from_str(text).map_err(|error| syntax(text, path, &error))?;
         let place = check::Place { text, path };
         check::file(&file, &place, flags)?;
+        let state_dir = flags
+            .state_dir
+            .clone()
+            .or(file.state_dir)
+            .unwrap_or_else(|| "/var/lib/iaso".into());
         Ok(Self {
             node: flags
                 .node
@@ -247,12 +252,12 @@ impl Config {
                 .or(file.node)
                 .unwrap_or_else(crate::cap::host::hostname),
             controller: flags.controller.clone().or(file.controller),
-            token_file: flags.token_file.clone().or(file.token_file),
-            state_dir: flags
-                .state_dir
+            join_token_file: flags
+                .join_token_file
                 .clone()
-                .or(file.state_dir)
-                .unwrap_or_else(|| "/var/lib/iaso".into()),
+                .or(file.join_token_file)
+                .unwrap_or_else(|| state_dir.join("join.token")),
+            state_dir,
             status_listen: place.listen(
                 "status_listen",
                 file.status_listen.as_deref(),
@@ -279,30 +284,21 @@ impl Config {
             runner: file.runner,
         })
     }
+}
 
-    /// The bearer token, without the line's end. None: no token file is configured.
-    pub fn token(&self) -> Result<Option<String>, ConfigError> {
-        let Some(path) = &self.token_file else {
-            return Ok(None);
-        };
-        let read = |why: String| ConfigError::Read {
-            path: path.clone(),
-            why,
-        };
-        let content = crate::disk::read_bounded(path, TOKEN_BYTES_MAX)
-            .map_err(|error| read(why_unread(&error)))?;
-        let content = content.ok_or_else(|| {
-            read("there is no such file: copy agent.token from the controller's data_dir".into())
-        })?;
-        let token = String::from_utf8(content)
-            .map_err(|_| read("it is not text".into()))?
-            .trim()
-            .to_owned();
-        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(read("it must hold one token on one line".into()));
-        }
-        Ok(Some(token))
-    }
+/// The one word in a file, without the line's end. None: there is no such file.
+pub(crate) fn secret(path: &Path) -> Result<Option<String>, ConfigError> {
+    let read = |why: String| ConfigError::Read {
+        path: path.to_owned(),
+        why,
+    };
+    let content = crate::disk::read_bounded(path, TOKEN_BYTES_MAX)
+        .map_err(|error| read(why_unread(&error)))?;
+    let Some(content) = content else {
+        return Ok(None);
+    };
+    let token = String::from_utf8(content).map_err(|_| read("it is not text".into()))?;
+    Ok(Some(token.trim().to_owned()))
 }
 
 /// True for what may name a plugin: it becomes part of paths, metrics and finding codes.

@@ -14,6 +14,7 @@ pub mod cap;
 pub mod compile;
 pub mod config;
 pub mod disk;
+pub mod identity;
 pub mod metrics;
 pub mod notify;
 pub mod once;

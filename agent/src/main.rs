@@ -56,9 +56,9 @@ struct Run {
     /// The controller's URL
     #[arg(long, value_name = "URL")]
     controller: Option<String>,
-    /// Where the controller's agent.token is
+    /// Where this node's join token is, while it has no certificate
     #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    join_token_file: Option<PathBuf>,
     /// Where the agent keeps what it must not forget
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -119,7 +119,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             let flags = Overrides {
                 node: run.node,
                 controller: run.controller,
-                token_file: run.token_file,
+                join_token_file: run.join_token_file,
                 state_dir,
                 insecure: run.insecure,
             };

@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     agent::{Agent, StartError},
     compile,
-    config::{Config, ConfigError},
+    config::Config,
     notify, once, probe, schedule, session, status,
 };
 
@@ -21,9 +21,6 @@ pub enum ServiceError {
     /// It could not start.
     #[error("cannot start")]
     Start(#[from] StartError),
-    /// The token cannot be read.
-    #[error("cannot start")]
-    Config(#[from] ConfigError),
     /// A port is taken or refused.
     #[error("cannot listen on {address} (`{key}`): {}", why_no_port(source.kind()))]
     Listen {
@@ -67,7 +64,6 @@ pub async fn run(config: Config) -> Result<(), ServiceError> {
 
 /// Starts everything; the tasks end when `stop` is cancelled.
 pub async fn start(config: Config, stop: CancellationToken) -> Result<TaskTracker, ServiceError> {
-    let token = config.token()?;
     let status_listener = listen(config.status_listen, "status_listen").await?;
     let probe_listener = listen(config.probe_listen, "probe_listen").await?;
     let agent = Agent::open(config)?;
@@ -88,7 +84,7 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<TaskTracke
     match agent.config.controller.clone() {
         Some(url) => {
             session::assignment::restore(&agent).map_err(StartError::Disk)?;
-            tasks.spawn(session::run(Arc::clone(&agent), url, token, stop.clone()));
+            tasks.spawn(session::run(Arc::clone(&agent), url, stop.clone()));
             tasks.spawn(session::watch_absence(Arc::clone(&agent), stop.clone()));
         }
         None => standalone(&agent).await,

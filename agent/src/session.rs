@@ -3,10 +3,11 @@
 //! **Invariants**
 //! - Entries of the outbox go up in order and are forgotten only when acknowledged.
 //! - A silent cut is noticed by HTTP/2 pings within a few heartbeats.
-//! - The token is in no log and no error.
+//! - It speaks with this node's certificate, or not at all ([`crate::identity`]).
 
 use std::{sync::Arc, time::Duration};
 
+use iaso_identity::NodeIdentity;
 use iaso_proto::{MAX_MESSAGE_BYTES, v1};
 use prost::Message as _;
 use tokio::sync::{Semaphore, mpsc};
@@ -14,12 +15,11 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    Request, Streaming,
-    metadata::{Ascii, MetadataValue},
+    Streaming,
     transport::{Channel, Endpoint},
 };
 
-use crate::{agent::Agent, plugins::unix_ms, wire};
+use crate::{agent::Agent, identity::Keeper, plugins::unix_ms, wire};
 
 pub mod assignment;
 mod backoff;
@@ -42,13 +42,10 @@ const ROUNDS_MAX: usize = 4;
 /// Orders at once: all but one are answered `busy`.
 const ORDERS_MAX: usize = 16;
 
-/// Keeps a session with `url` until `stop`. The token's file is read again for each attempt: a corrected token needs no restart.
-pub async fn run(
-    agent: Arc<Agent>,
-    url: String,
-    mut token: Option<String>,
-    stop: CancellationToken,
-) {
+/// Keeps a session with `url` until `stop`. A join token is looked for before each attempt that needs one: a corrected one needs no restart.
+pub async fn run(agent: Arc<Agent>, url: String, stop: CancellationToken) {
+    let keeper = Keeper::new(&agent.config, &url);
+    let mut was_refused = false;
     let mut backoff = Backoff::new(agent.config.session.reconnect_max());
     let mut heartbeat = HEARTBEAT_FIRST;
     let mut said = String::new();
@@ -56,12 +53,12 @@ pub async fn run(
         let mut session = Session {
             agent: Arc::clone(&agent),
             url: url.clone(),
-            token: token.clone(),
+            keeper: keeper.clone(),
             heartbeat,
             opened: false,
         };
         let ended = tokio::select! {
-            ended = session.serve() => ended,
+            ended = session.serve(was_refused) => ended,
             () = stop.cancelled() => { agent.set_connected(false); return; }
         };
         agent.set_connected(false);
@@ -71,6 +68,10 @@ pub async fn run(
             said.clear();
         }
         let error = ended.err().unwrap_or(SessionError::Ended);
+        was_refused = error.refuses_identity();
+        if matches!(error, SessionError::Renewed) {
+            continue;
+        }
         let wait = if error.needs_a_person() {
             backoff.slow()
         } else {
@@ -88,30 +89,28 @@ pub async fn run(
             () = tokio::time::sleep(wait) => {}
             () = stop.cancelled() => return,
         }
-        match agent.config.token() {
-            Ok(read) => token = read,
-            Err(error) => {
-                tracing::warn!("the former token is used: {}", crate::config::chain(&error));
-            }
-        }
     }
 }
 
 struct Session {
     agent: Arc<Agent>,
     url: String,
-    token: Option<String>,
+    keeper: Keeper,
     heartbeat: Duration,
     opened: bool,
 }
 
 impl Session {
-    async fn serve(&mut self) -> Result<(), SessionError> {
+    async fn serve(&mut self, was_refused: bool) -> Result<(), SessionError> {
+        let identity = self.keeper.obtain(was_refused).await?;
         let limit = self.agent.config.session.connect_timeout();
-        let opened = tokio::time::timeout(limit, self.open())
+        let opened = tokio::time::timeout(limit, self.open(&identity))
             .await
             .map_err(|_| SessionError::Silent(limit))?;
-        let (client, up, mut down, assignment) = opened?;
+        let (channel, client, up, mut down, assignment) = opened?;
+        let keeper = self.keeper.clone();
+        let renewed = keeper.renew(&identity, channel);
+        tokio::pin!(renewed);
         self.opened = true;
         self.agent.metrics.session();
         self.accept(&assignment, &client);
@@ -137,6 +136,7 @@ impl Session {
                     }
                 }
                 _ = beat.tick() => self.beat(&up)?,
+                () = &mut renewed => return Err(SessionError::Renewed),
                 () = self.agent.outbox_grew.notified() => {}
                 room = up.reserve_many(QUEUE_RESERVED + 1), if has_more => drop(room.map_err(|_| SessionError::Ended)?),
             }
@@ -146,8 +146,10 @@ impl Session {
     /// Connects, says hello, waits for the assignment.
     async fn open(
         &self,
+        identity: &NodeIdentity,
     ) -> Result<
         (
+            Channel,
             Client,
             mpsc::Sender<v1::AgentMessage>,
             Streaming<v1::ControllerMessage>,
@@ -155,41 +157,34 @@ impl Session {
         ),
         SessionError,
     > {
-        let connection =
-            self.endpoint()?
-                .connect()
-                .await
-                .map_err(|error| SessionError::Connect {
-                    url: self.url.clone(),
-                    source: error,
-                })?;
-        let mut client = Client::new(connection)
+        let config = identity
+            .client()
+            .map_err(crate::identity::IdentityError::from)?;
+        let connection = iaso_identity::connect(&self.endpoint()?, config)
+            .await
+            .map_err(|source| SessionError::connect(&self.url, source))?;
+        let mut client = Client::new(connection.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let (up, queue) = mpsc::channel(QUEUE);
         let hello = wire::message(v1::agent_message::Kind::Hello(self.hello()));
         up.try_send(hello).map_err(|_| SessionError::Stuck)?;
-        let request = authorized(ReceiverStream::new(queue), self.token.as_deref())?;
         let mut down = client
-            .session(request)
+            .session(ReceiverStream::new(queue))
             .await
             .map_err(SessionError::Refused)?
             .into_inner();
         let first = down.message().await.map_err(SessionError::Refused)?;
         match first.and_then(|message| message.kind) {
             Some(v1::controller_message::Kind::Assignment(assignment)) => {
-                Ok((client, up, down, assignment))
+                Ok((connection, client, up, down, assignment))
             }
             _ => Err(SessionError::NoAssignment),
         }
     }
 
     fn endpoint(&self) -> Result<Endpoint, SessionError> {
-        let endpoint =
-            Endpoint::from_shared(self.url.clone()).map_err(|error| SessionError::Connect {
-                url: self.url.clone(),
-                source: error,
-            })?;
+        let endpoint = crate::identity::endpoint(&self.url)?;
         Ok(endpoint
             .connect_timeout(self.agent.config.session.connect_timeout())
             .tcp_nodelay(true)
@@ -320,23 +315,9 @@ impl Session {
         }
         let source = assignment::Source {
             client: client.clone(),
-            token: self.token.clone(),
         };
         assignment::accept(&self.agent, assignment, Some(&source));
     }
-}
-
-/// A request with the bearer token.
-pub(crate) fn authorized<T>(body: T, token: Option<&str>) -> Result<Request<T>, SessionError> {
-    let mut request = Request::new(body);
-    if let Some(token) = token {
-        let mut value: MetadataValue<Ascii> = format!("Bearer {token}")
-            .parse()
-            .map_err(|_| SessionError::BadToken)?;
-        value.set_sensitive(true);
-        request.metadata_mut().insert("authorization", value);
-    }
-    Ok(request)
 }
 
 /// Acts alone when that is delegated, until `stop`.

@@ -1,6 +1,6 @@
 //! The program's arguments and what each of them does.
 
-use crate::{config, run};
+use crate::{config, people, run};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal as _;
@@ -22,9 +22,28 @@ enum Command {
         /// Configuration file (TOML).
         #[arg(long)]
         config: PathBuf,
-        /// Allow listeners on other addresses than loopback. Nothing is encrypted yet: use it on trusted networks only.
+        /// Allow `status_listen`, which is not encrypted, on other addresses than loopback: on trusted networks only.
         #[arg(long)]
         insecure: bool,
+    },
+    /// Operators and their tokens. As the user that the controller runs as.
+    Operator {
+        #[command(subcommand)]
+        command: people::Command,
+        /// Configuration file (TOML).
+        #[arg(long, global = true, default_value = "/etc/iaso/controller.toml")]
+        config: PathBuf,
+    },
+    /// Make a join token for a node: `iaso join-token` without a running controller.
+    JoinToken {
+        /// The node, as in [[nodes]].
+        node: String,
+        /// How long it may be used: 10m, 1h, 2d.
+        #[arg(long, default_value = "1h", value_parser = people::span)]
+        ttl: std::time::Duration,
+        /// Configuration file (TOML).
+        #[arg(long, default_value = "/etc/iaso/controller.toml")]
+        config: PathBuf,
     },
     /// Read the configuration and say what was understood, without running anything.
     Check {
@@ -59,6 +78,21 @@ pub fn execute(arguments: Arguments) -> anyhow::Result<()> {
             // A blocking file or resolver call that hangs must not keep a stopped controller alive.
             runtime.shutdown_timeout(std::time::Duration::from_secs(5));
             result
+        }
+        Command::Operator { command, config } => {
+            print_quietly(&people::operator(
+                &config::Config::load(&config, true)?,
+                command,
+            )?);
+            Ok(())
+        }
+        Command::JoinToken { node, ttl, config } => {
+            print_quietly(&people::join_token(
+                &config::Config::load(&config, true)?,
+                &node,
+                ttl,
+            )?);
+            Ok(())
         }
         Command::Check {
             config: path,

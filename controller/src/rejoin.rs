@@ -3,7 +3,7 @@
 //! **Invariants**
 //! - Every value is quoted for the shell by us; a template never quotes.
 //! - An unknown or misspelt placeholder is an error when the controller starts, not when a machine is being recreated.
-//! - The rendered script is a secret: it is handed on as one and never logged.
+//! - The rendered script is a secret: it is handed on as one and never logged. The tokens in it are for this node, for a short time.
 
 use crate::config::RejoinConfig;
 use iaso_providers::Secret;
@@ -69,7 +69,6 @@ pub enum RejoinError {
 pub struct Rejoin {
     config: RejoinConfig,
     template: String,
-    iaso_token: Secret,
 }
 
 impl std::fmt::Debug for Rejoin {
@@ -85,7 +84,7 @@ impl Rejoin {
     ///
     /// # Errors
     /// When it cannot be read, says something unknown, or is too large.
-    pub fn new(config: RejoinConfig, iaso_token: Secret) -> Result<Self, RejoinError> {
+    pub fn new(config: RejoinConfig) -> Result<Self, RejoinError> {
         let template = match &config.script_template {
             None => BUILT_IN.to_owned(),
             Some(path) => {
@@ -101,15 +100,12 @@ impl Rejoin {
                 std::fs::read_to_string(path).map_err(read)?
             }
         };
-        let rejoin = Self {
-            config,
-            template,
-            iaso_token,
-        };
+        let rejoin = Self { config, template };
         rejoin.render(
             "node",
             "v1.33.4+k3s1",
             &Secret::new("K10::id.secret".into()),
+            &Secret::new("iaso-join1.f.id.secret".into()),
         )?;
         Ok(rejoin)
     }
@@ -147,6 +143,7 @@ impl Rejoin {
         node: &str,
         k3s_version: &str,
         k3s_token: &Secret,
+        iaso_token: &Secret,
     ) -> Result<Secret, RejoinError> {
         let flags: Vec<String> = self.config.flags.iter().map(|flag| quote(flag)).collect();
         let values = BTreeMap::from([
@@ -155,7 +152,7 @@ impl Rejoin {
             ("k3s_token", quote(k3s_token.expose())),
             ("k3s_version", quote(k3s_version)),
             ("iaso_controller", quote(&self.config.agent_url)),
-            ("iaso_token", quote(self.iaso_token.expose())),
+            ("iaso_token", quote(iaso_token.expose())),
             ("flags", flags.join(" ")),
         ]);
         let script = fill(&self.template, &values)?;
@@ -213,7 +210,7 @@ mod tests {
             k3s_url: "https://10.0.0.1:6443".into(),
             k3s_version: None,
             script_template: None,
-            agent_url: "http://10.0.0.9:7443".into(),
+            agent_url: "https://10.0.0.9:7443".into(),
             flags: vec!["--node-label".into(), "a=b c".into()],
             token_ttl_secs: 3_600,
         }
@@ -222,23 +219,21 @@ mod tests {
     fn with_template(text: &str) -> Result<Rejoin, RejoinError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        Rejoin::new(
-            RejoinConfig {
-                script_template: Some(file.path().to_owned()),
-                ..config()
-            },
-            Secret::new("t".into()),
-        )
+        Rejoin::new(RejoinConfig {
+            script_template: Some(file.path().to_owned()),
+            ..config()
+        })
     }
 
     #[test]
     fn the_built_in_script_pins_the_version_and_is_a_valid_shell_script() {
-        let rejoin = Rejoin::new(config(), Secret::new("iaso-token".into())).unwrap();
+        let rejoin = Rejoin::new(config()).unwrap();
         let script = rejoin
             .render(
                 "styx",
                 "v1.33.4+k3s1",
                 &Secret::new("K10ab::id.secret".into()),
+                &Secret::new("iaso-token".into()),
             )
             .unwrap();
         let text = script.expose();
@@ -276,7 +271,12 @@ mod tests {
     fn a_value_cannot_leave_its_quotes() {
         let rejoin = with_template("echo {{node}}").unwrap();
         let script = rejoin
-            .render("a'; rm -rf / #", "v", &Secret::new("t".into()))
+            .render(
+                "a'; rm -rf / #",
+                "v",
+                &Secret::new("t".into()),
+                &Secret::new("i".into()),
+            )
             .unwrap();
         let out = std::process::Command::new("sh")
             .args(["-c", script.expose()])

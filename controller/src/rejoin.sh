@@ -3,15 +3,14 @@
 set -eu
 umask 077
 
-mkdir -p /etc/iaso /etc/rancher/k3s
+mkdir -p /etc/iaso /etc/rancher/k3s /var/lib/iaso
+chmod 700 /var/lib/iaso
 hostnamectl set-hostname {{node}} 2>/dev/null || hostname {{node}}
 
 # The agent first: if k3s fails, it is the agent that says why.
-printf '%s\n' {{iaso_token}} > /etc/iaso/agent.token
-cat > /etc/iaso/agent.toml <<'END_OF_AGENT'
-token_file = "/etc/iaso/agent.token"
-END_OF_AGENT
-printf 'node = "%s"\ncontroller = "%s"\n' {{node}} {{iaso_controller}} >> /etc/iaso/agent.toml
+# Its token is for this node and for once: the agent removes it when it has its certificate.
+printf '%s\n' {{iaso_token}} > /var/lib/iaso/join.token
+printf 'node = "%s"\ncontroller = "%s"\n' {{node}} {{iaso_controller}} > /etc/iaso/agent.toml
 if command -v iaso-agent >/dev/null 2>&1; then
     systemctl enable --now iaso-agent.service || true
 fi

@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::cluster::{Cluster, KubeCluster, Poller};
 use crate::config::Config;
 use crate::driver::{Driver, Handle, Hands, Parts};
+use crate::identity::{Identities, renew_own};
 use crate::plugins::{self, Plugins};
 use crate::probe::Rounds;
 use crate::provider::Machines;
@@ -14,12 +15,12 @@ use crate::sessions::Sessions;
 use crate::status::{self, Metrics};
 use crate::store::Store;
 use crate::text::{bounded, chain};
-use crate::tokens::{self, Token};
 use anyhow::Context as _;
 use iaso_engine::fact::Observation;
+use iaso_identity::Acceptor;
 use iaso_providers::hostinger::{Hostinger, HostingerConfig};
 use iaso_providers::secrets::{FileStore, SecretStore};
-use iaso_providers::{NoProvider, Provider, Secret};
+use iaso_providers::{NoProvider, Provider};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,10 +54,8 @@ pub struct Running {
     pub status_address: SocketAddr,
     /// The driver.
     pub handle: Handle,
-    /// The agents' token.
-    pub agent_token: Token,
-    /// The operators' token.
-    pub operator_token: Token,
+    /// Who is who.
+    pub identities: Arc<Identities>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
     driver: JoinHandle<()>,
@@ -158,7 +157,7 @@ async fn say_missing_rights(cluster: KubeCluster) {
 }
 
 /// The journal's lock comes later; the secret store needs the directory first.
-fn make_private(data_dir: &Path) -> anyhow::Result<()> {
+pub(crate) fn make_private(data_dir: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     let made = std::fs::DirBuilder::new()
         .recursive(true)
@@ -200,7 +199,7 @@ fn why_no_port(kind: std::io::ErrorKind) -> &'static str {
 /// With what is wrong and what to do: a taken port, a locked or damaged journal, an unreadable token, a bad template.
 pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> {
     let opened = Store::open(&config.data_dir)?;
-    let keys = keys(&config)?;
+    let who = who(&config)?;
     let listener = listen("listen", config.listen).await?;
     let status_listener = listen("status_listen", config.status_listen).await?;
     let (address, status_address) = (listener.local_addr()?, status_listener.local_addr()?);
@@ -212,7 +211,7 @@ pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> 
     let (metrics, stop) = (Metrics::default(), CancellationToken::new());
     let term = opened.ledger.term + 1;
     let (recorder, archive) = Recorder::start(&config, &opened.ledger, metrics.clone());
-    let hands = hands(&config, &outside, &keys, &sessions, &machines);
+    let hands = hands(&config, &outside, &who, &sessions, &machines);
     let (driver, handle) = Driver::new(Parts {
         store: Arc::clone(&opened.store),
         ledger: opened.ledger,
@@ -234,6 +233,7 @@ pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> 
         handle: handle.clone(),
         store: opened.store,
         archive,
+        identities: Arc::clone(&who.identities),
         sessions,
         rounds: Arc::clone(&rounds),
         plugins: Arc::clone(&plugins),
@@ -254,14 +254,13 @@ pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> 
         handle.clone(),
         stop.clone(),
     )));
-    tasks.push(serve(listener, shared, &keys));
+    tasks.extend(serve(listener, shared, &who));
     tracing::info!(%address, %status_address, nodes = config.nodes.len(), "serving");
     Ok(Running {
         address,
         status_address,
         handle,
-        agent_token: keys.agents,
-        operator_token: keys.operators,
+        identities: who.identities,
         stop,
         tasks,
         driver,
@@ -287,10 +286,27 @@ fn spawn_driver(driver: Driver) -> JoinHandle<()> {
     })
 }
 
+/// Who is who, and what of it is needed at the start.
+struct Who {
+    identities: Arc<Identities>,
+    acceptor: Arc<Acceptor>,
+    rejoin: Option<Arc<Rejoin>>,
+}
+
+fn who(config: &Config) -> anyhow::Result<Who> {
+    let identities = Arc::new(Identities::open(config)?);
+    let rejoin = config.rejoin.clone().map(Rejoin::new).transpose()?;
+    Ok(Who {
+        acceptor: Arc::new(identities.acceptor()?),
+        rejoin: rejoin.map(Arc::new),
+        identities,
+    })
+}
+
 fn hands(
     config: &Config,
     outside: &Outside,
-    keys: &Keys,
+    who: &Who,
     sessions: &Arc<Sessions>,
     machines: &Arc<Machines>,
 ) -> Hands {
@@ -299,45 +315,23 @@ fn hands(
         machines: Arc::clone(machines),
         cluster: outside.cluster.clone(),
         secrets: Arc::clone(&outside.secrets),
-        rejoin: keys.rejoin.clone(),
+        rejoin: who.rejoin.clone(),
+        identities: Arc::clone(&who.identities),
         page: config.page.clone(),
         policy: config.policy.clone(),
     }
 }
 
-fn serve(listener: TcpListener, shared: api::Shared, keys: &Keys) -> JoinHandle<()> {
-    let (agents, operators) = (keys.agents.clone(), keys.operators.clone());
-    tokio::spawn(async move {
-        if let Err(error) = api::serve(listener, shared, agents, operators).await {
+/// The listener, and what keeps its certificate in its time.
+fn serve(listener: TcpListener, shared: api::Shared, who: &Who) -> [JoinHandle<()>; 2] {
+    let (identities, acceptor) = (Arc::clone(&who.identities), Arc::clone(&who.acceptor));
+    let renewed = spawn_until(&shared.stop, renew_own(identities, Arc::clone(&acceptor)));
+    let served = tokio::spawn(async move {
+        if let Err(error) = api::serve(listener, shared, acceptor).await {
             tracing::error!(error = chain(&error), "the gRPC listener ended");
         }
-    })
-}
-
-/// Tokens, and the script that carries one of them.
-struct Keys {
-    agents: Token,
-    operators: Token,
-    rejoin: Option<Arc<Rejoin>>,
-}
-
-fn keys(config: &Config) -> anyhow::Result<Keys> {
-    let token = |configured: Option<&PathBuf>, name: &str| match configured {
-        Some(path) => tokens::read(path),
-        None => tokens::read_or_make(&config.data_dir.join(name)),
-    };
-    let agents = token(config.agent_token_file.as_ref(), "agent.token")?;
-    let operators = token(config.operator_token_file.as_ref(), "operator.token")?;
-    let iaso_token = Secret::new(agents.expose().to_owned());
-    let rejoin = match config.rejoin.clone() {
-        Some(rejoin) => Some(Arc::new(Rejoin::new(rejoin, iaso_token)?)),
-        None => None,
-    };
-    Ok(Keys {
-        agents,
-        operators,
-        rejoin,
-    })
+    });
+    [renewed, served]
 }
 
 /// A task that ends with the controller, wherever it is.

@@ -77,7 +77,7 @@ pub struct Claim {
     pub generation: u64,
     /// Orders to be sent.
     pub orders: mpsc::Receiver<Order>,
-    /// Cancelled when another session takes the place.
+    /// Cancelled when another session takes the place, or this one is dismissed.
     pub replaced: CancellationToken,
 }
 
@@ -199,6 +199,13 @@ impl Sessions {
             if let Some(health) = self_health {
                 session.self_health = health;
             }
+        }
+    }
+
+    /// Ends a node's session: its certificate does not count any more. The session itself gives its place up.
+    pub fn dismiss(&self, node: &NodeName) {
+        if let Some(session) = self.lock().sessions.get(node) {
+            session.replaced.cancel();
         }
     }
 

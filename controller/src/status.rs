@@ -45,6 +45,8 @@ pub struct Metrics {
     entries: Counter,
     vetoes: Counter,
     dropped: Family<Kind, Counter>,
+    refused: Family<Kind, Counter>,
+    certificates: Family<Kind, Counter>,
     observed: Family<Kind, Counter>,
     sessions: Gauge,
 }
@@ -61,6 +63,8 @@ impl Default for Metrics {
             entries: Counter::default(),
             vetoes: Counter::default(),
             dropped: Family::default(),
+            refused: Family::default(),
+            certificates: Family::default(),
             observed: Family::default(),
             sessions: Gauge::default(),
         };
@@ -100,6 +104,16 @@ impl Default for Metrics {
             "Rungs that observe mode would have taken, by judgement when their incident was closed",
             metrics.observed.clone(),
         );
+        registry.register(
+            "refused",
+            "Connections and calls that were refused, by kind",
+            metrics.refused.clone(),
+        );
+        registry.register(
+            "certificates",
+            "Certificates of nodes that this process issued",
+            metrics.certificates.clone(),
+        );
         registry.register("sessions", "Connected agents", metrics.sessions.clone());
         Self {
             registry: Arc::new(registry),
@@ -127,6 +141,14 @@ impl Metrics {
 
     pub(crate) fn dropped(&self, what: &str) {
         self.dropped.get_or_create(&kind(what)).inc();
+    }
+
+    pub(crate) fn refused(&self, why: &str) {
+        self.refused.get_or_create(&kind(why)).inc();
+    }
+
+    pub(crate) fn certified(&self, how: &str) {
+        self.certificates.get_or_create(&kind(how)).inc();
     }
 
     pub(crate) fn session(&self, change: i64) {

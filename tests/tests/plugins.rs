@@ -35,7 +35,7 @@ fn hostile() -> Vec<(Hostile, &'static str)> {
 async fn iaso_node(lab: &Lab, name: &str) -> Result<String> {
     let token = lab.paths.controller_config.with_file_name("operator.token");
     let output = tokio::process::Command::new(programs::program("iaso")?)
-        .args(["node", name, "--color", "never", "--insecure"])
+        .args(["node", name, "--color", "never"])
         .arg("--controller")
         .arg(lab.paths.controller_url())
         .arg("--token-file")

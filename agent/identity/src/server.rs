@@ -166,11 +166,12 @@ impl Acceptor {
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
     }
 
+    /// The connection, or what speaks no TLS.
     async fn take(
         &self,
-        mut stream: TcpStream,
+        stream: TcpStream,
         address: SocketAddr,
-    ) -> Result<Connection, Failure> {
+    ) -> Result<Result<Connection, TcpStream>, Failure> {
         let mut first = [0_u8; 1];
         let read = stream.peek(&mut first).await.map_err(|_| Failure::Gone)?;
         if read == 0 {
@@ -178,8 +179,7 @@ impl Acceptor {
         }
         let [first] = first;
         if !crate::plaintext::is_tls(first) {
-            crate::plaintext::tell(&mut stream).await;
-            return Err(Failure::Plaintext(address));
+            return Ok(Err(stream));
         }
         // Small messages go out at once.
         let _ = stream.set_nodelay(true);
@@ -191,7 +191,7 @@ impl Acceptor {
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let presented = judge(self.judge.as_ref(), chain, UnixTime::now());
         let peer = Peer { address, presented };
-        Ok(Connection { stream, peer })
+        Ok(Ok(Connection { stream, peer }))
     }
 }
 
@@ -377,7 +377,13 @@ pub fn incoming(
                 let _place = place;
                 match tokio::time::timeout(HANDSHAKE_MAX, acceptor.take(stream, address)).await {
                     // The server has stopped: nobody to serve it.
-                    Ok(Ok(connection)) => drop(out.send(Ok(connection)).await),
+                    Ok(Ok(Ok(connection))) => drop(out.send(Ok(connection)).await),
+                    Ok(Ok(Err(mut plain))) => {
+                        failed(Failure::Plaintext(address));
+                        let told = crate::plaintext::tell(&mut plain);
+                        // Whether it is read does not matter.
+                        let _ = tokio::time::timeout(HANDSHAKE_MAX, told).await;
+                    }
                     Ok(Err(failure)) => failed(failure),
                     Err(_) => failed(Failure::Slow(address)),
                 }

@@ -69,11 +69,7 @@ pub(super) fn file(file: &File, place: &Place<'_>, flags: &Overrides) -> Result<
     }
     let controller = flags.controller.as_ref().or(file.controller.as_ref());
     if let Some(url) = controller {
-        check_controller(url, place, flags.insecure)?;
-        if flags.token_file.is_none() && file.token_file.is_none() {
-            let message = "is missing: a controller asks for a token; copy its agent.token and name the copy here".to_owned();
-            return Err(place.error("token_file", message));
-        }
+        check_controller(url, place)?;
     }
     for (name, path) in &file.scripts {
         if !path.is_absolute() {
@@ -112,27 +108,17 @@ fn runner(runner: &RunnerConfig, place: &Place<'_>) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn check_controller(url: &str, place: &Place<'_>, insecure: bool) -> Result<(), ConfigError> {
+fn check_controller(url: &str, place: &Place<'_>) -> Result<(), ConfigError> {
     let told = |message: String| place.error("controller", message);
     let uri: tonic::transport::Uri = url.parse().map_err(|_| {
         told(format!(
-            "`{url}` is not a URL, such as http://127.0.0.1:7443"
+            "`{url}` is not a URL, such as https://127.0.0.1:7443"
         ))
     })?;
-    if uri.scheme_str() != Some("http") || uri.host().is_none() || uri.port().is_none() {
-        return Err(told(format!("`{url}` must be http://HOST:PORT")));
-    }
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let loopback = host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.to_canonical().is_loopback());
-    if !loopback && !insecure {
-        let message = format!(
-            "the token would cross the network to {host} unencrypted; reach the controller through a tunnel on 127.0.0.1, \
-             or say --insecure if the network is trusted"
-        );
-        return Err(told(message));
+    if uri.scheme_str() != Some("https") || uri.host().is_none() || uri.port().is_none() {
+        return Err(told(format!(
+            "`{url}` must be https://HOST:PORT: the controller speaks TLS"
+        )));
     }
     Ok(())
 }

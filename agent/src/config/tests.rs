@@ -16,8 +16,8 @@ fn refused(text: &str, needles: &[&str]) {
 fn the_whole_file_of_the_contract_is_read() {
     let text = r#"
 node = "styx"
-controller = "http://127.0.0.1:7443"
-token_file = "/etc/iaso/agent.token"
+controller = "https://10.0.0.9:7443"
+join_token_file = "/etc/iaso/join.token"
 state_dir = "/var/lib/iaso"
 status_listen = "127.0.0.1:9464"
 probe_listen = "127.0.0.1:7444"
@@ -67,18 +67,12 @@ fn a_value_that_cannot_be_used_is_named_with_its_line_and_what_to_do() {
         &["agent.toml:2", "probe_listen", "127.0.0.1:9464"],
     );
     refused("node = \"Styx!\"", &["agent.toml:1", "node"]);
-    refused(
-        "controller = \"http://127.0.0.1:7443\"",
-        &["token_file", "agent.token"],
-    );
-    refused(
-        "controller = \"ftp://a:1\"\ntoken_file = \"t\"",
-        &["agent.toml:1", "http://HOST:PORT"],
-    );
-    refused(
-        "controller = \"http://10.0.0.1:7443\"\ntoken_file = \"t\"",
-        &["--insecure", "unencrypted"],
-    );
+    for url in ["http://127.0.0.1:7443", "https://10.0.0.1"] {
+        refused(
+            &format!("controller = \"{url}\""),
+            &["agent.toml:1", url, "https://HOST:PORT", "TLS"],
+        );
+    }
     refused(
         "[session]\nreconnect_max_ms = 1",
         &["agent.toml:2", "reconnect_max_ms"],
@@ -109,22 +103,14 @@ fn said_aloud_another_address_is_taken_and_flags_go_before_the_file() {
 }
 
 #[test]
-fn a_missing_or_empty_token_file_says_where_to_get_one() {
+fn a_join_token_lies_in_the_state_directory_unless_it_is_said_otherwise() {
+    let config = parse("state_dir = \"/s\"").expect("good");
+    assert_eq!(config.join_token_file, Path::new("/s/join.token"));
     let root = tempfile::tempdir().expect("temporary directory");
-    let mut config = parse("").expect("defaults");
-    assert!(matches!(config.token(), Ok(None)));
-    config.token_file = Some(root.path().join("agent.token"));
-    assert!(
-        config
-            .token()
-            .expect_err("missing")
-            .to_string()
-            .contains("data_dir")
-    );
-    std::fs::write(root.path().join("agent.token"), "\n").expect("write");
-    assert!(config.token().is_err());
-    std::fs::write(root.path().join("agent.token"), "secret\n").expect("write");
-    assert_eq!(config.token().expect("token").as_deref(), Some("secret"));
+    let path = root.path().join("join.token");
+    assert!(matches!(secret(&path), Ok(None)));
+    std::fs::write(&path, "secret\n").expect("write");
+    assert_eq!(secret(&path).expect("read").as_deref(), Some("secret"));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use iaso_host::{COMPILED_BYTES_MAX, Digest, FaultClass, PluginFault};
 use iaso_proto::v1;
 use prost::Message as _;
 
-use super::{Client, SessionError, authorized};
+use super::Client;
 use crate::{
     agent::Agent,
     disk::{self, DiskError},
@@ -36,16 +36,12 @@ const FETCH_WAIT_MAX: Duration = Duration::from_mins(1);
 pub struct Source {
     /// The session's connection.
     pub client: Client,
-    /// The bearer token.
-    pub token: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
     #[error("the plugin is not in the cache, and there is no controller to fetch it from")]
     NoSource,
-    #[error(transparent)]
-    Session(#[from] SessionError),
     #[error("the controller did not send the plugin: {0}")]
     Refused(String),
     #[error("the plugin is larger than {COMPILED_BYTES_MAX} bytes")]
@@ -207,11 +203,10 @@ async fn fetch(agent: &Agent, source: &Source, digest: Digest) -> Result<Vec<u8>
         compiled_digest: digest.to_string(),
     };
     let refused = |status: tonic::Status| FetchError::Refused(status.message().to_owned());
-    let request = authorized(body, source.token.as_deref())?;
     let mut chunks = source
         .client
         .clone()
-        .fetch_plugin(request)
+        .fetch_plugin(body)
         .await
         .map_err(refused)?
         .into_inner();

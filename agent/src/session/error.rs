@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use tonic::{Code, Status};
 
+use crate::identity::IdentityError;
+
 /// Why a session did not open, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// Nobody there.
-    #[error("cannot reach the controller at {url}")]
+    #[error("cannot reach the controller at {url}{}", trouble.as_ref().map(|words| format!(": {words}")).unwrap_or_default())]
     Connect {
         /// As configured.
         url: String,
+        /// What is wrong with TLS, if that is why.
+        trouble: Option<iaso_identity::Trouble>,
         /// Why.
         #[source]
         source: tonic::transport::Error,
@@ -25,9 +29,12 @@ pub enum SessionError {
     /// It did not begin as the protocol says.
     #[error("the controller did not begin with an assignment: is it of this version?")]
     NoAssignment,
-    /// The token cannot be sent.
-    #[error("the token is not plain text: copy agent.token again")]
-    BadToken,
+    /// Nothing to show.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The next certificate is there.
+    #[error("the certificate is renewed: the session is opened anew")]
+    Renewed,
     /// It takes nothing any more.
     #[error("the connection takes no more messages")]
     Stuck,
@@ -37,6 +44,21 @@ pub enum SessionError {
 }
 
 impl SessionError {
+    pub(crate) fn connect(url: &str, source: tonic::transport::Error) -> Self {
+        let trouble = iaso_identity::trouble(&source);
+        Self::Connect {
+            url: url.to_owned(),
+            trouble,
+            source,
+        }
+    }
+
+    /// The controller did not take what this node showed.
+    #[must_use]
+    pub fn refuses_identity(&self) -> bool {
+        matches!(self, Self::Refused(status) if status.code() == Code::Unauthenticated)
+    }
+
     /// Trying again soon will not help.
     #[must_use]
     pub fn needs_a_person(&self) -> bool {
@@ -49,8 +71,9 @@ impl SessionError {
                     | Code::NotFound
                     | Code::Unimplemented
             ),
-            Self::BadToken | Self::NoAssignment => true,
-            Self::Connect { .. } | Self::Silent(_) | Self::Stuck | Self::Ended => false,
+            Self::Connect { trouble, .. } => trouble.is_some(),
+            Self::Identity(_) | Self::NoAssignment => true,
+            Self::Silent(_) | Self::Stuck | Self::Ended | Self::Renewed => false,
         }
     }
 }
@@ -62,9 +85,9 @@ impl SessionError {
 fn words(status: &Status) -> String {
     let said = status.message();
     match status.code() {
-        Code::Unauthenticated => format!(
-            "the controller does not accept the token; copy its agent.token to token_file again ({said})"
-        ),
+        Code::Unauthenticated => {
+            format!("the controller does not accept this node's identity ({said})")
+        }
         Code::AlreadyExists => format!(
             "another live agent has this node's name; stop it, or give this one another name (`node`, --node) ({said})"
         ),

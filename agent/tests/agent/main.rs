@@ -9,6 +9,7 @@
 
 mod alone;
 mod hostile;
+mod identity;
 mod orders;
 mod outbox;
 mod runner;

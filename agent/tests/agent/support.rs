@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use iaso_host::Digest;
+use iaso_identity::{Acceptor, Authority, Peer, Presented, Token, TokenKind, incoming, unix_now};
 use iaso_proto::v1::agent_message::Kind;
 use iaso_proto::v1::agent_service_server::{AgentService, AgentServiceServer};
+use iaso_proto::v1::identity_service_server::{IdentityService, IdentityServiceServer};
 use iaso_proto::v1::{self, controller_message};
 use tokio::process::{Child, Command};
 use tokio::runtime::Runtime;
@@ -17,7 +19,6 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-pub(crate) const TOKEN: &str = "a-token-for-tests-0123456789";
 /// How long anything may take on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
 
@@ -65,6 +66,15 @@ struct State {
     components: BTreeMap<String, Vec<u8>>,
     acknowledges: bool,
     sessions: u32,
+    /// Serials of the certificates that sessions were opened with.
+    serials: Vec<String>,
+    /// Join tokens that are taken, by what is presented.
+    join_tokens: Vec<String>,
+    /// Serials that do not count any more.
+    revoked: Vec<String>,
+    enrolled: u32,
+    /// Seconds from its issue until a certificate is to be renewed.
+    renew_after_secs: u64,
     heard: Vec<Heard>,
     down: Option<mpsc::Sender<Result<v1::ControllerMessage, Status>>>,
 }
@@ -72,6 +82,8 @@ struct State {
 /// A controller at an address that stays the same over its deaths.
 pub(crate) struct Controller {
     address: SocketAddr,
+    authority: Arc<Authority>,
+    _authority_dir: tempfile::TempDir,
     state: Arc<Mutex<State>>,
     grew: watch::Sender<usize>,
     /// Everything that serves; none while it is dead.
@@ -82,8 +94,11 @@ impl Controller {
     /// One that lives, acknowledges, and assigns nothing.
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let mut controller = Self {
             address: listener.local_addr().unwrap(),
+            authority: Arc::new(Authority::open(directory.path(), unix_now()).unwrap()),
+            _authority_dir: directory,
             state: Arc::default(),
             grew: watch::Sender::new(0),
             runtime: None,
@@ -91,6 +106,7 @@ impl Controller {
         {
             let mut state = controller.state();
             state.acknowledges = true;
+            state.renew_after_secs = 86_400;
             state.assignment = v1::Assignment {
                 heartbeat_ms: 200,
                 term: 1,
@@ -126,16 +142,20 @@ impl Controller {
             .enable_all()
             .build()
             .unwrap();
-        let service = AgentServiceServer::new(Service {
+        let service = Service {
             state: Arc::clone(&self.state),
             grew: self.grew.clone(),
-        });
+            authority: Arc::clone(&self.authority),
+        };
+        let day = Duration::from_hours(24);
+        let served = self.authority.controller(&[], unix_now(), day).unwrap();
+        let acceptor = Arc::new(Acceptor::new(&self.authority, served).unwrap());
         runtime.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
             tonic::transport::Server::builder()
-                .add_service(service)
-                .serve_with_incoming(incoming)
+                .add_service(AgentServiceServer::new(service.clone()))
+                .add_service(IdentityServiceServer::new(service))
+                .serve_with_incoming(incoming(listener, acceptor, drop))
                 .await
         });
         self.runtime = Some(runtime);
@@ -143,6 +163,34 @@ impl Controller {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A join token that admits once.
+    pub(crate) fn join_token(&self) -> String {
+        let token = Token::draw(TokenKind::Join, self.authority.fingerprint()).unwrap();
+        self.state().join_tokens.push(token.presented());
+        token.expose()
+    }
+
+    /// Certificates are to be renewed so long after their issue.
+    pub(crate) fn renew_after(&self, secs: u64) {
+        self.state().renew_after_secs = secs;
+    }
+
+    /// Takes back what sessions were opened with so far, and ends the one that is open.
+    pub(crate) fn revoke(&self) {
+        let mut state = self.state();
+        let serials = state.serials.clone();
+        state.revoked.extend(serials);
+        if let Some(down) = state.down.take() {
+            let _ = down.try_send(Err(revoked()));
+        }
+    }
+
+    /// Serials of the certificates that sessions were opened with, and how many enrolments there were.
+    pub(crate) fn certificates(&self) -> (Vec<String>, u32) {
+        let state = self.state();
+        (state.serials.clone(), state.enrolled)
     }
 
     /// Whether entries of the outbox are acknowledged.
@@ -276,23 +324,91 @@ pub(crate) fn reports(heard: &[Heard], plugin: &str) -> Vec<v1::PluginReport> {
         .collect()
 }
 
+#[derive(Clone)]
 struct Service {
     state: Arc<Mutex<State>>,
     grew: watch::Sender<usize>,
+    authority: Arc<Authority>,
 }
 
 impl Service {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The serial of the certificate of styx that the call came with.
+    fn authorized<T>(&self, request: &Request<T>) -> Result<String, Status> {
+        let peer = request.extensions().get::<Peer>();
+        match peer.map(|peer| &peer.presented) {
+            Some(Presented::Node(node)) if self.state().revoked.contains(&node.serial) => {
+                Err(revoked())
+            }
+            Some(Presented::Node(node)) if node.node == "styx" => Ok(node.serial.clone()),
+            _ => Err(Status::unauthenticated("no certificate of styx")),
+        }
+    }
+
+    fn certify(&self, request: &[u8]) -> Response<v1::CertificateResponse> {
+        let request = iaso_identity::Request::read(request).unwrap();
+        let (now, day) = (unix_now(), Duration::from_hours(24));
+        let issued = self.authority.node(&request, "styx", now, day).unwrap();
+        let renew_at = now + self.state().renew_after_secs;
+        Response::new(v1::CertificateResponse {
+            certificate: issued.certificate,
+            not_after_unix_secs: i64::try_from(issued.not_after).unwrap(),
+            renew_at_unix_secs: i64::try_from(renew_at).unwrap(),
+        })
+    }
 }
 
-fn authorized<T>(request: &Request<T>) -> Result<(), Status> {
-    let said = request.metadata().get("authorization");
-    if said.is_some_and(|said| said.as_bytes() == format!("Bearer {TOKEN}").as_bytes()) {
-        return Ok(());
+fn revoked() -> Status {
+    Status::unauthenticated("the certificate was revoked")
+}
+
+#[tonic::async_trait]
+impl IdentityService for Service {
+    async fn enrol(
+        &self,
+        request: Request<v1::EnrolRequest>,
+    ) -> Result<Response<v1::CertificateResponse>, Status> {
+        let request = request.into_inner();
+        assert_eq!(request.node, "styx");
+        {
+            let mut state = self.state();
+            let known = state
+                .join_tokens
+                .iter()
+                .position(|token| *token == request.token);
+            let at =
+                known.ok_or_else(|| Status::unauthenticated("the join token was used before"))?;
+            state.join_tokens.remove(at);
+            state.enrolled += 1;
+        }
+        Ok(self.certify(&request.request))
     }
-    Err(Status::unauthenticated("wrong token"))
+
+    async fn renew(
+        &self,
+        request: Request<v1::RenewRequest>,
+    ) -> Result<Response<v1::CertificateResponse>, Status> {
+        self.authorized(&request)?;
+        self.state().renew_after_secs = 86_400;
+        Ok(self.certify(&request.into_inner().request))
+    }
+
+    async fn create_join_token(
+        &self,
+        _: Request<v1::CreateJoinTokenRequest>,
+    ) -> Result<Response<v1::CreateJoinTokenResponse>, Status> {
+        Err(Status::unimplemented("no agent asks this"))
+    }
+
+    async fn revoke_node(
+        &self,
+        _: Request<v1::RevokeNodeRequest>,
+    ) -> Result<Response<v1::RevokeNodeResponse>, Status> {
+        Err(Status::unimplemented("no agent asks this"))
+    }
 }
 
 #[tonic::async_trait]
@@ -304,11 +420,12 @@ impl AgentService for Service {
         &self,
         request: Request<Streaming<v1::AgentMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        authorized(&request)?;
+        let serial = self.authorized(&request)?;
         let (down, stream) = mpsc::channel(4096);
         let (session, assignment) = {
             let mut state = self.state();
             state.sessions += 1;
+            state.serials.push(serial);
             state.down = Some(down.clone());
             (state.sessions, state.assignment.clone())
         };
@@ -341,7 +458,7 @@ impl AgentService for Service {
         &self,
         request: Request<v1::FetchPluginRequest>,
     ) -> Result<Response<Self::FetchPluginStream>, Status> {
-        authorized(&request)?;
+        self.authorized(&request)?;
         let digest = request.into_inner().compiled_digest;
         let bytes = self.state().components.get(&digest).cloned();
         let bytes = bytes.ok_or_else(|| Status::not_found("no such plugin"))?;
@@ -378,12 +495,12 @@ impl Agent {
     pub(crate) fn start(controller: &Controller) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
-        std::fs::write(at("agent.token"), TOKEN).unwrap();
+        std::fs::write(at("join.token"), controller.join_token()).unwrap();
         let config = format!(
-            "node = \"styx\"\ncontroller = \"http://{}\"\ntoken_file = \"{}\"\nstate_dir = \"{}\"\n\
+            "node = \"styx\"\ncontroller = \"https://{}\"\njoin_token_file = \"{}\"\nstate_dir = \"{}\"\n\
              [session]\nreconnect_max_ms = 200\nconnect_timeout_ms = 5000\n",
             controller.address,
-            at("agent.token").display(),
+            at("join.token").display(),
             at("state").display()
         );
         std::fs::write(at("agent.toml"), config).unwrap();
@@ -437,6 +554,11 @@ impl Agent {
             let status = read(Path::new(&format!("/proc/{pid}/status")));
             status.contains("Name:\tiaso-runner") && status.contains(&format!("PPid:\t{agent}\n"))
         })
+    }
+
+    /// Where it looks for a join token.
+    pub(crate) fn join_token(&self) -> PathBuf {
+        self.directory.path().join("join.token")
     }
 
     /// Where its state is.

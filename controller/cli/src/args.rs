@@ -9,6 +9,7 @@ use crate::plugin::PluginArgs;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Longest name on the command line, in bytes: a DNS name's bound.
 const NAME_BYTES_MAX: usize = 253;
@@ -33,16 +34,13 @@ pub(crate) struct Global {
         long,
         global = true,
         env = "IASO_CONTROLLER",
-        default_value = "http://127.0.0.1:7443",
+        default_value = "https://127.0.0.1:7443",
         value_name = "URL"
     )]
     pub(crate) controller: String,
     /// The operator's token; else /var/lib/iaso-controller/operator.token, then ~/.config/iaso/operator.token
     #[arg(long, global = true, env = "IASO_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
-    /// Send the token unencrypted to a controller that is not on this machine
-    #[arg(long, global = true)]
-    pub(crate) insecure: bool,
     /// Tables for people, JSON for scripts
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
     pub(crate) output: Format,
@@ -170,6 +168,24 @@ pub(crate) enum Command {
     Simulate(SimulateArgs),
     /// Plugins: write, build, test and sign one; see what one may do before it runs
     Plugin(PluginArgs),
+    /// A token with which a node gets its first certificate, once (admins)
+    JoinToken {
+        /// The node
+        #[arg(value_parser = name)]
+        node: String,
+        /// How long it may be used: 90s, 10m, 1h, 7d at most
+        #[arg(long, default_value = "1h", value_parser = span)]
+        ttl: Duration,
+    },
+    /// Take a node's certificates and unused join tokens back, and end its session (admins)
+    Revoke {
+        /// The node
+        #[arg(value_parser = name)]
+        node: String,
+        /// Why; the journal keeps it
+        #[arg(long, value_parser = reason)]
+        reason: String,
+    },
     /// A completion script for a shell, on standard output
     Completions {
         /// Which shell
@@ -278,6 +294,23 @@ impl ReportFormat {
 
 fn name(given: &str) -> Result<String, String> {
     bounded(given, NAME_BYTES_MAX)
+}
+
+fn span(given: &str) -> Result<Duration, String> {
+    let unit = match given.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3_600,
+        Some('d') => 86_400,
+        Some(_) | None => 0,
+    };
+    let count = given
+        .get(..given.len().saturating_sub(1))
+        .map(str::parse::<u64>);
+    match count {
+        Some(Ok(count @ 1..=1_000_000)) if unit > 0 => Ok(Duration::from_secs(count * unit)),
+        Some(_) | None => Err("write a number and s, m, h or d, such as 1h".to_owned()),
+    }
 }
 
 fn reason(given: &str) -> Result<String, String> {

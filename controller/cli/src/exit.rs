@@ -15,7 +15,7 @@ pub(crate) enum Exit {
     Person = 3,
     /// No controller answered.
     Unreachable = 4,
-    /// No token, or one that the controller does not accept.
+    /// No token, or one that the controller does not accept, or whose role is not enough.
     Refused = 5,
     /// No such node or incident.
     NotFound = 6,
@@ -42,7 +42,8 @@ Exit codes:
      (incidents, incident), was parked while followed (--follow), or a
      policy is dangerous (policy check --deny-warnings)
   4  the controller cannot be reached
-  5  no token could be read, or the controller refused it
+  5  no token could be read, the controller refused it, or its role is not
+     enough
   6  no such node or incident
 
 --follow survives a restart of the controller and misses nothing. It ends

@@ -25,14 +25,16 @@ pub(crate) enum Failure {
     /// The token is wrong.
     #[error(
         "the controller at {url} refused the token from {file}: {said}.\n  \
-         Use the operator's token of this controller: it is operator.token in the controller's data_dir \
-         (--token-file or IASO_TOKEN_FILE names another file)."
+         (--token-file or IASO_TOKEN_FILE names another file.)"
     )]
     Refused {
         url: String,
         file: PathBuf,
         said: Text,
     },
+    /// The token is right, and its role is not enough.
+    #[error("{said}.")]
+    Forbidden { said: Text },
     /// No such thing.
     #[error("{said}.\n  {advice}")]
     NotFound { said: Text, advice: &'static str },
@@ -73,7 +75,7 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
-            Self::NoToken(_) | Self::Refused { .. } => Exit::Refused,
+            Self::NoToken(_) | Self::Refused { .. } | Self::Forbidden { .. } => Exit::Refused,
             Self::Unreachable { .. } => Exit::Unreachable,
             Self::NotFound { .. } => Exit::NotFound,
             Self::Output(_) if self.reader_is_gone() => Exit::Ok,

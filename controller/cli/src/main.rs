@@ -4,8 +4,9 @@
 //! - Nothing that came from the controller reaches a terminal unescaped: see [`text`].
 //! - Only [`client`] knows protobuf types; [`render`] is pure and never does I/O.
 //! - Every exit code is one of [`exit::Exit`] and is documented in `--help`.
+//! - A token is shown to the controller that it names, and to no other.
 //!
-//! Deliberately absent: TLS and operators' identities (the controller does not have them yet), state of any kind between two calls.
+//! Deliberately absent: state of any kind between two calls.
 
 mod args;
 mod client;

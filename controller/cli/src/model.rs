@@ -166,6 +166,21 @@ pub(crate) struct Answer {
     pub(crate) message: Text,
 }
 
+/// A join token, shown once.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct JoinToken {
+    pub(crate) token: Text,
+    pub(crate) expires: Option<Timestamp>,
+}
+
+/// What was taken back from a node.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Revoked {
+    pub(crate) node: Text,
+    pub(crate) certificates: u32,
+    pub(crate) join_tokens: u32,
+}
+
 /// One journal entry.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Event {

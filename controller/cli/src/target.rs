@@ -1,17 +1,16 @@
-//! Which controller: the URL, and whether a token may travel there unencrypted.
+//! Which controller: its URL, and nothing else in it.
 
 use crate::failure::Failure;
-use std::net::IpAddr;
 use tonic::codegen::http::Uri;
 
 /// Longest URL, in bytes.
 const URL_BYTES_MAX: usize = 2_048;
 
-/// Checks the URL. Refused: another scheme than `http`, no host, and a host that is not this machine without `--insecure`.
-pub(crate) fn controller(url: &str, insecure: bool) -> Result<Uri, Failure> {
+/// Checks the URL. Refused: another scheme than `https`, no host, a user in it.
+pub(crate) fn controller(url: &str) -> Result<Uri, Failure> {
     let bad = |why: &str| {
         Failure::Usage(format!(
-            "--controller {url:?}: {why}. It should look like http://127.0.0.1:7443"
+            "--controller {url:?}: {why}. It should look like https://127.0.0.1:7443"
         ))
     };
     if url.len() > URL_BYTES_MAX {
@@ -23,18 +22,13 @@ pub(crate) fn controller(url: &str, insecure: bool) -> Result<Uri, Failure> {
         .parse()
         .map_err(|error| bad(&format!("not a URL ({error})")))?;
     match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => {
-            return Err(bad(
-                "this version does not speak TLS; use a tunnel such as `ssh -L 7443:127.0.0.1:7443 HOST`, and http://",
-            ));
-        }
-        Some(_) | None => return Err(bad("the scheme must be http")),
+        Some("https") => {}
+        Some("http") => return Err(bad("the controller speaks TLS: write https://")),
+        Some(_) | None => return Err(bad("the scheme must be https")),
     }
-    let host = uri
-        .host()
-        .filter(|host| !host.is_empty())
-        .ok_or_else(|| bad("no host"))?;
+    if uri.host().is_none_or(str::is_empty) {
+        return Err(bad("no host"));
+    }
     if uri
         .authority()
         .is_some_and(|authority| authority.as_str().contains('@'))
@@ -43,72 +37,37 @@ pub(crate) fn controller(url: &str, insecure: bool) -> Result<Uri, Failure> {
             "a user or password has no place in it; the token is read from a file",
         ));
     }
-    if !insecure && !is_loopback(host) {
-        return Err(Failure::Usage(format!(
-            "the controller at {url} is not on this machine, and the token would travel there unencrypted.\n  \
-             Use a tunnel such as `ssh -L 7443:127.0.0.1:7443 {host}`, or say --insecure if the network is trusted."
-        )));
-    }
     Ok(uri)
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost")
-        || bare
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn refusal(url: &str) -> String {
-        controller(url, false)
-            .expect_err("must be refused")
-            .to_string()
-    }
-
     #[test]
-    fn this_machine_needs_no_flag() {
+    fn any_machine_will_do_as_its_certificate_is_looked_at() {
         for url in [
-            "http://127.0.0.1:7443",
-            "http://127.0.77.11:1",
-            "http://localhost:7443",
-            "http://[::1]:7443",
-            "http://[::ffff:127.0.0.1]:1",
+            "https://127.0.0.1:7443",
+            "https://controller.example.net:7443",
+            "https://[2001:db8::1]:7443",
         ] {
-            assert!(controller(url, false).is_ok(), "{url}");
-        }
-    }
-
-    #[test]
-    fn another_machine_needs_insecure_said_aloud() {
-        for url in [
-            "http://10.77.0.1:7443",
-            "http://localhost.example.net:7443",
-            "http://127.0.0.1.example.net",
-            "http://[2001:db8::1]:7443",
-        ] {
-            assert!(refusal(url).contains("--insecure"), "{url}");
-            assert!(controller(url, true).is_ok(), "{url}");
+            assert!(controller(url).is_ok(), "{url}");
         }
     }
 
     #[test]
     fn what_is_no_controller_url_is_refused_with_an_example() {
         for (url, why) in [
-            ("127.0.0.1:7443", "scheme must be http"),
+            ("127.0.0.1:7443", "scheme must be https"),
             ("unix:///run/x", "not a URL"),
-            ("ftp://127.0.0.1", "scheme must be http"),
-            ("https://127.0.0.1:7443", "ssh -L"),
-            ("http://u:p@127.0.0.1:7443", "token is read from a file"),
-            ("http://", "not a URL"),
+            ("ftp://127.0.0.1", "scheme must be https"),
+            ("http://127.0.0.1:7443", "speaks TLS"),
+            ("https://u:p@127.0.0.1:7443", "token is read from a file"),
+            ("https://", "not a URL"),
         ] {
-            let said = refusal(url);
+            let said = controller(url).expect_err("must be refused").to_string();
             assert!(
-                said.contains(why) && said.contains("http://127.0.0.1:7443"),
+                said.contains(why) && said.contains("https://127.0.0.1:7443"),
                 "{url}: {said}"
             );
         }

@@ -1,6 +1,7 @@
 //! The operator's token: where it is looked for, and what is said when it is not there.
 
 use crate::failure::Failure;
+use iaso_identity::TokenKind;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,8 +14,8 @@ const BYTES_MAX: u64 = 4_096;
 
 /// A token, and the file it came from: an error must name it.
 pub(crate) struct Token {
-    /// Never printed.
-    pub(crate) secret: String,
+    /// Never printed. It names the controller that it is for.
+    pub(crate) secret: iaso_identity::Token,
     /// Read from here.
     pub(crate) file: PathBuf,
     /// Others on this machine can read it too.
@@ -46,8 +47,8 @@ fn first_of(files: &[PathBuf]) -> Result<Token, Failure> {
     }
     Err(Failure::NoToken(format!(
         "no operator's token could be read:{}\n  \
-         Copy operator.token from the controller's data_dir to ~/.config/iaso/operator.token (mode 0600), \
-         or name it with --token-file or IASO_TOKEN_FILE.",
+         Have one made on the controller's machine, `iaso-controller operator add NAME --role ROLE`, and write it to \
+         ~/.config/iaso/operator.token (mode 0600), or name its file with --token-file or IASO_TOKEN_FILE.",
         tried.concat()
     )))
 }
@@ -77,6 +78,8 @@ fn load(path: &Path) -> Result<Token, String> {
     if !secret.chars().all(|c| c.is_ascii_graphic()) {
         return Err("it holds more than one word of printable ASCII, so it is no token".to_owned());
     }
+    let secret = iaso_identity::Token::parse(TokenKind::Operator, &secret)
+        .map_err(|error| error.to_string())?;
     Ok(Token {
         secret,
         file: path.to_owned(),
@@ -110,6 +113,7 @@ mod tests {
     fn a_token_is_one_printable_word() {
         assert_eq!(refusal(b" \n"), "it is empty");
         assert!(refusal(b"a b").contains("more than one word"));
+        assert!(refusal(b"some-other-secret").contains("iaso-operator1"));
         assert!(refusal(b"\xff").contains("not text"));
         assert!(refusal(&[b'a'; 5_000]).contains("larger than 4096"));
     }
@@ -118,12 +122,15 @@ mod tests {
     fn the_second_place_is_used_when_the_first_has_none_and_every_place_is_named_when_none_has() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (missing, there) = (dir.path().join("missing"), dir.path().join("there"));
-        fs::write(&there, "secret\n").expect("written");
+        let made =
+            iaso_identity::Token::draw(TokenKind::Operator, iaso_identity::Fingerprint::of(b"ca"))
+                .expect("randomness");
+        fs::write(&there, format!("{}\n", made.expose())).expect("written");
         fs::set_permissions(&there, fs::Permissions::from_mode(0o644)).expect("set");
         let token = first_of(&[missing.clone(), there.clone()]).expect("read");
         assert_eq!(
-            (token.secret.as_str(), token.file, token.exposed),
-            ("secret", there, true)
+            (token.secret.expose(), token.file, token.exposed),
+            (made.expose(), there, true)
         );
         let said = first_of(&[missing.clone(), dir.path().to_owned()])
             .err()

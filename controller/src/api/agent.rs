@@ -1,5 +1,6 @@
 //! The agents' service: one stream for each agent, from its introduction to its end.
 
+use super::auth::{self, Guard};
 use super::pace::Pace;
 use super::{Shared, convert};
 use crate::driver::ChangeError;
@@ -8,6 +9,7 @@ use crate::sessions::{Claim, Introduction};
 use crate::text::bounded;
 use iaso_engine::fact::{Observation, Role};
 use iaso_engine::id::{EffectId, NodeName};
+use iaso_identity::NodeCertificate;
 use iaso_proto::PLUGIN_CHUNK_BYTES;
 use iaso_proto::v1::agent_message::Kind;
 use iaso_proto::v1::agent_service_server::AgentService;
@@ -30,11 +32,12 @@ const OUTBOUND_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Agents {
     shared: Shared,
+    guard: Guard,
 }
 
 impl Agents {
-    pub(super) fn new(shared: Shared) -> Self {
-        Self { shared }
+    pub(super) fn new(shared: Shared, guard: Guard) -> Self {
+        Self { shared, guard }
     }
 }
 
@@ -50,9 +53,12 @@ impl AgentService for Agents {
         request: Request<Streaming<v1::AgentMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let (out, stream) = mpsc::channel(OUTBOUND_MAX);
-        let shared = self.shared.clone();
+        let certificate = auth::node(&request)?;
+        let (shared, guard) = (self.shared.clone(), self.guard.clone());
         tokio::spawn(async move {
-            if let Err(status) = serve(shared, request.into_inner(), &out).await {
+            if let Err(status) =
+                serve(shared, (&guard, certificate), request.into_inner(), &out).await
+            {
                 tracing::info!(code = ?status.code(), why = status.message(), "session ended");
                 // The agent may have gone before it could read why.
                 let _ = tokio::time::timeout(SEND_MAX, out.send(Err(status))).await;
@@ -65,7 +71,12 @@ impl AgentService for Agents {
         &self,
         request: Request<v1::FetchPluginRequest>,
     ) -> Result<Response<Self::FetchPluginStream>, Status> {
-        let digest = request.into_inner().compiled_digest;
+        let certificate = auth::node(&request)?;
+        let v1::FetchPluginRequest {
+            node,
+            compiled_digest: digest,
+        } = request.into_inner();
+        auth::speaks_for(&self.guard, &certificate, &node, "FetchPlugin")?;
         let compiled = self.shared.plugins.find(&digest).ok_or_else(|| {
             Status::not_found(
                 "no such compiled plugin: wait for the next assignment, its digest is newer",
@@ -110,10 +121,12 @@ struct Peer {
     node: NodeName,
     role: Role,
     engine: Engine,
+    certificate: NodeCertificate,
 }
 
 async fn serve(
     shared: Shared,
+    (guard, certificate): (&Guard, NodeCertificate),
     mut inbound: Streaming<v1::AgentMessage>,
     out: &Out,
 ) -> Result<(), Status> {
@@ -130,7 +143,8 @@ async fn serve(
         Ok(Err(status)) => return Err(too_large(status)),
         Err(_) => return Err(Status::deadline_exceeded("no Hello came within 10 s")),
     };
-    let (peer, introduction) = introduced(&shared, &hello)?;
+    auth::speaks_for(guard, &certificate, &hello.node, "Session")?;
+    let (peer, introduction) = introduced(&shared, &hello, certificate)?;
     let claim = shared
         .sessions
         .claim(introduction)
@@ -162,7 +176,11 @@ async fn serve(
     ended
 }
 
-fn introduced(shared: &Shared, hello: &v1::Hello) -> Result<(Peer, Introduction), Status> {
+fn introduced(
+    shared: &Shared,
+    hello: &v1::Hello,
+    certificate: NodeCertificate,
+) -> Result<(Peer, Introduction), Status> {
     let name = bounded(&hello.node, 253);
     let unknown = || {
         Status::not_found(format!(
@@ -196,6 +214,7 @@ fn introduced(shared: &Shared, hello: &v1::Hello) -> Result<(Peer, Introduction)
             node,
             role: declared.role,
             engine,
+            certificate,
         },
         introduction,
     ))
@@ -237,12 +256,25 @@ impl Session<'_> {
         let compiled = self.compile_in_background();
         let mut pace = Pace::new();
         let silent_max = self.shared.config.heartbeat_timeout();
+        let left = self
+            .peer
+            .certificate
+            .not_after
+            .saturating_sub(iaso_identity::unix_now());
+        let ends = tokio::time::sleep(Duration::from_secs(left.saturating_add(1)));
+        tokio::pin!(ends);
         loop {
             tokio::select! {
                 () = self.shared.stop.cancelled() => {
                     return Err(Status::unavailable("the controller is stopping: reconnect in a moment"));
                 }
+                () = &mut ends => {
+                    auth::still_counts(self.shared, &self.peer.certificate)?;
+                    // The clock went back meanwhile: asked again in a minute.
+                    ends.as_mut().reset(tokio::time::Instant::now() + Duration::from_mins(1));
+                }
                 () = claim.replaced.cancelled() => {
+                    auth::still_counts(self.shared, &self.peer.certificate)?;
                     return Err(Status::aborted("a newer session of this node took the place of this one"));
                 }
                 () = compiled.notified() => self.send(self.assignment().await?).await?,

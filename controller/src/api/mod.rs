@@ -1,7 +1,7 @@
 //! gRPC for agents and operators. The only module that knows protobuf types: they are converted here, once.
 //!
 //! **Invariants**
-//! - Every call needs its bearer token, compared in constant time; health and reflection say nothing about nodes and need none.
+//! - Every call passes the guard ([`auth`]): a node's certificate or an operator's token, and the role that the call needs.
 //! - Every message, list, text and queue has a bound. What is too large is refused in words, and the rest of the controller goes on.
 //! - An acknowledgement is sent after what it acknowledges was decided upon and journaled.
 
@@ -9,6 +9,7 @@ mod agent;
 mod auth;
 mod convert;
 mod events;
+mod identity;
 mod operator;
 mod pace;
 mod recordings;
@@ -17,22 +18,22 @@ mod render;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::driver::Handle;
+use crate::identity::Identities;
 use crate::plugins::Plugins;
 use crate::probe::Rounds;
 use crate::recorder::Archive;
 use crate::sessions::Sessions;
 use crate::status::Metrics;
 use crate::store::Store;
-use crate::tokens::Token;
+use iaso_identity::{Acceptor, incoming};
 use iaso_proto::MAX_MESSAGE_BYTES;
 use iaso_proto::v1::agent_service_server::AgentServiceServer;
+use iaso_proto::v1::identity_service_server::IdentityServiceServer;
 use iaso_proto::v1::operator_service_server::OperatorServiceServer;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
 /// Requests that one connection may have open.
@@ -53,6 +54,8 @@ pub struct Shared {
     pub store: Arc<Store>,
     /// Recordings of incidents, if there are any.
     pub archive: Option<Arc<Archive>>,
+    /// Who is who.
+    pub identities: Arc<Identities>,
     /// Connected agents.
     pub sessions: Arc<Sessions>,
     /// Probe rounds.
@@ -76,10 +79,10 @@ pub struct Shared {
 pub async fn serve(
     listener: TcpListener,
     shared: Shared,
-    agents: Token,
-    operators: Token,
+    acceptor: Arc<Acceptor>,
 ) -> Result<(), tonic::transport::Error> {
     let stop = shared.stop.clone();
+    let guard = auth::Guard::new(&shared);
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter
         .set_serving::<AgentServiceServer<agent::Agents>>()
@@ -87,9 +90,12 @@ pub async fn serve(
     reporter
         .set_serving::<OperatorServiceServer<operator::Operators>>()
         .await;
-    let agent_service = AgentServiceServer::new(agent::Agents::new(shared.clone()))
+    let agent_service = AgentServiceServer::new(agent::Agents::new(shared.clone(), guard.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let identity_service =
+        IdentityServiceServer::new(identity::IdentityApi::new(shared.clone(), guard.clone()))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let operator_service = OperatorServiceServer::new(operator::Operators::new(shared))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(ANSWER_BYTES_MAX);
@@ -99,17 +105,12 @@ pub async fn serve(
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .http2_max_header_list_size(16 << 10)
-        .tcp_nodelay(true);
+        .layer(guard.clone());
     let mut router = server
         .add_service(health)
-        .add_service(InterceptedService::new(
-            agent_service,
-            auth::Bearer::new(agents, "agent"),
-        ))
-        .add_service(InterceptedService::new(
-            operator_service,
-            auth::Bearer::new(operators, "operator"),
-        ));
+        .add_service(agent_service)
+        .add_service(identity_service)
+        .add_service(operator_service);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(iaso_proto::v1::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -119,6 +120,9 @@ pub async fn serve(
         Err(error) => tracing::warn!(%error, "no reflection: tools must bring the .proto files"),
     }
     router
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
+        .serve_with_incoming_shutdown(
+            incoming(listener, acceptor, move |failure| guard.failed(&failure)),
+            stop.cancelled_owned(),
+        )
         .await
 }

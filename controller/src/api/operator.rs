@@ -1,7 +1,8 @@
 //! The operators' service: what is, why, and what a person decides.
 
-use super::{Shared, convert, events, recordings, render};
+use super::{Shared, auth, convert, events, recordings, render};
 use crate::driver::ChangeError;
+use crate::identity::Operator;
 use crate::store::reports;
 use crate::text::bounded;
 use iaso_engine::id::{IncidentId, NodeName};
@@ -69,27 +70,18 @@ impl Operators {
 
     /// A node of the configuration.
     fn node(&self, name: &str) -> Result<NodeName, Status> {
-        let found = self
-            .shared
-            .config
-            .nodes
-            .iter()
-            .find(|node| node.name.as_str() == name);
-        found.map(|node| node.name.clone()).ok_or_else(|| {
-            Status::not_found(format!(
-                "there is no node {:?}: see `iaso nodes`, or add it to [[nodes]] of the controller",
-                bounded(name, 253)
-            ))
-        })
+        auth::declared(&self.shared, name)
     }
 
     async fn decide(
         &self,
-        request: v1::DecisionRequest,
+        request: Request<v1::DecisionRequest>,
         yes: bool,
     ) -> Result<Response<v1::DecisionResponse>, Status> {
+        let operator = auth::operator(&request)?;
+        let request = request.into_inner();
         let id = IncidentId(bounded(&request.incident, 300));
-        let (who, reason) = signed(&request.who, &request.reason);
+        let (who, reason) = signed(&operator, &request.who, &request.reason);
         let (told, rung) = tokio::sync::oneshot::channel::<Rung>();
         let incident = id.clone();
         let change = move |view: &crate::driver::View<'_>| {
@@ -118,15 +110,17 @@ impl Operators {
 
     async fn hold(
         &self,
-        request: v1::PauseRequest,
+        request: Request<v1::PauseRequest>,
         hold: bool,
     ) -> Result<Response<v1::PauseResponse>, Status> {
+        let operator = auth::operator(&request)?;
+        let request = request.into_inner();
         let node = if request.node.is_empty() {
             None
         } else {
             Some(self.node(&request.node)?)
         };
-        let (who, reason) = signed(&request.who, &request.reason);
+        let (who, reason) = signed(&operator, &request.who, &request.reason);
         let whose = node
             .as_ref()
             .map_or_else(|| "all nodes".to_owned(), |node| format!("node {node}"));
@@ -178,7 +172,8 @@ fn subject(incident: &Incident, yes: bool) -> Result<Rung, String> {
     }
 }
 
-fn signed(who: &str, reason: &str) -> (String, String) {
+/// Who decides is whose token it was; for whom they say that they do stands beside it.
+fn signed(operator: &Operator, who: &str, reason: &str) -> (String, String) {
     let or = |text: &str, other: &str| {
         if text.trim().is_empty() {
             other.to_owned()
@@ -186,7 +181,12 @@ fn signed(who: &str, reason: &str) -> (String, String) {
             bounded(text.trim(), 500)
         }
     };
-    (or(who, "an operator"), or(reason, "no reason given"))
+    let who = match who.trim() {
+        "" => operator.to_string(),
+        same if same == operator.name => operator.to_string(),
+        other => format!("{operator}, for {}", bounded(other, 300)),
+    };
+    (who, or(reason, "no reason given"))
 }
 
 pub(super) fn no_incident(id: &str) -> String {
@@ -378,28 +378,28 @@ impl OperatorService for Operators {
         &self,
         request: Request<v1::DecisionRequest>,
     ) -> Result<Response<v1::DecisionResponse>, Status> {
-        self.decide(request.into_inner(), true).await
+        self.decide(request, true).await
     }
 
     async fn deny(
         &self,
         request: Request<v1::DecisionRequest>,
     ) -> Result<Response<v1::DecisionResponse>, Status> {
-        self.decide(request.into_inner(), false).await
+        self.decide(request, false).await
     }
 
     async fn pause(
         &self,
         request: Request<v1::PauseRequest>,
     ) -> Result<Response<v1::PauseResponse>, Status> {
-        self.hold(request.into_inner(), true).await
+        self.hold(request, true).await
     }
 
     async fn resume(
         &self,
         request: Request<v1::PauseRequest>,
     ) -> Result<Response<v1::PauseResponse>, Status> {
-        self.hold(request.into_inner(), false).await
+        self.hold(request, false).await
     }
 
     async fn watch_events(

@@ -1,6 +1,6 @@
 //! What a configuration must be beyond its types. Each refusal says what to do.
 
-use super::{Config, NodeConfig};
+use super::{Config, IdentityConfig, NodeConfig};
 use crate::recorder::RecordingConfig;
 use iaso_engine::policy::Mode;
 use std::collections::BTreeSet;
@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 
 /// Most nodes of one controller.
 const NODES_MAX: usize = 10_000;
+/// Most further names of the controller.
+const NAMES_MAX: usize = 32;
 /// Most plugins.
 const PLUGINS_MAX: usize = 64;
 /// Most probe ports of one node.
@@ -20,7 +22,6 @@ const ATTEMPTS_MAX: u64 = 10;
 const SECS_MAX: u64 = 86_400;
 
 pub(super) fn check(config: &Config, insecure: bool) -> Result<(), String> {
-    listener("listen", config.listen, insecure)?;
     listener("status_listen", config.status_listen, insecure)?;
     if config.listen == config.status_listen && config.listen.port() != 0 {
         return Err(format!(
@@ -33,13 +34,7 @@ pub(super) fn check(config: &Config, insecure: bool) -> Result<(), String> {
         .policy
         .check_nodes(&config.inventory())
         .map_err(|error| error.to_string())?;
-    within("heartbeat_secs", config.heartbeat_secs, 1, 300)?;
-    if config.heartbeat_timeout().as_secs() > config.policy.agent_gone_secs.saturating_mul(3) {
-        return Err(format!(
-            "heartbeat_secs = {} is too slow for policy.agent_gone_secs = {}: agents would look gone between heartbeats; lower the one or raise the other",
-            config.heartbeat_secs, config.policy.agent_gone_secs
-        ));
-    }
+    heartbeat(config)?;
     if let Some(cluster) = &config.cluster {
         within("cluster.poll_secs", cluster.poll_secs, 1, 300)?;
         within("cluster.timeout_secs", cluster.timeout_secs, 1, 300)?;
@@ -80,7 +75,14 @@ pub(super) fn check(config: &Config, insecure: bool) -> Result<(), String> {
                 rejoin.k3s_url
             ));
         }
+        if !rejoin.agent_url.starts_with("https://") {
+            return Err(format!(
+                "rejoin.agent_url = {:?} is not an https:// address: it is this controller's `listen`, as the new machine reaches it, and speaks TLS",
+                rejoin.agent_url
+            ));
+        }
     }
+    identity(&config.identity)?;
     within("probe.timeout_ms", config.probe.timeout_ms, 10, 60_000)?;
     within("probe.observers", u64::from(config.probe.observers), 0, 64)?;
     ports("probe.tcp_ports", &config.probe.tcp_ports)?;
@@ -89,6 +91,30 @@ pub(super) fn check(config: &Config, insecure: bool) -> Result<(), String> {
     recording(&config.recording)?;
     nodes(config)?;
     plugins(config)
+}
+
+fn heartbeat(config: &Config) -> Result<(), String> {
+    within("heartbeat_secs", config.heartbeat_secs, 1, 300)?;
+    if config.heartbeat_timeout().as_secs() > config.policy.agent_gone_secs.saturating_mul(3) {
+        return Err(format!(
+            "heartbeat_secs = {} is too slow for policy.agent_gone_secs = {}: agents would look gone between heartbeats; lower the one or raise the other",
+            config.heartbeat_secs, config.policy.agent_gone_secs
+        ));
+    }
+    Ok(())
+}
+
+fn identity(identity: &IdentityConfig) -> Result<(), String> {
+    within(
+        "identity.certificate_ttl_secs",
+        identity.certificate_ttl_secs,
+        3_600,
+        366 * 86_400,
+    )?;
+    if identity.names.len() > NAMES_MAX {
+        return Err(format!("identity.names has more than {NAMES_MAX} names"));
+    }
+    Ok(())
 }
 
 fn recording(recording: &RecordingConfig) -> Result<(), String> {
@@ -144,7 +170,7 @@ fn listener(key: &str, address: SocketAddr, insecure: bool) -> Result<(), String
         return Ok(());
     }
     Err(format!(
-        "{key} = \"{address}\" is not a loopback address, and nothing is encrypted yet: use 127.0.0.1, or say --insecure if the network is trusted"
+        "{key} = \"{address}\" is not a loopback address, and it is neither encrypted nor asks who is calling: use 127.0.0.1, or say --insecure if the network is trusted"
     ))
 }
 

@@ -16,7 +16,7 @@ pub fn describe(config: &Config) -> String {
 fn write_all(out: &mut String, config: &Config) -> std::fmt::Result {
     writeln!(
         out,
-        "gRPC for agents and operators on {}, status on {}",
+        "gRPC (TLS) for agents and operators on {}, status on {}",
         config.listen, config.status_listen
     )?;
     writeln!(out, "data in {}", config.data_dir.display())?;

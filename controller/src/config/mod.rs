@@ -56,10 +56,10 @@ pub enum ConfigError {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// gRPC for agents and operators.
+    /// gRPC for agents and operators, over TLS.
     #[serde(default = "default_listen")]
     pub listen: SocketAddr,
-    /// `/metrics` and `/healthz`.
+    /// `/metrics` and `/healthz`, without TLS.
     #[serde(default = "default_status_listen")]
     pub status_listen: SocketAddr,
     /// Journal, reports, secrets, tokens, compiled plugins.
@@ -70,12 +70,9 @@ pub struct Config {
     /// How often agents say that they live.
     #[serde(default = "default_heartbeat_secs")]
     pub heartbeat_secs: u64,
-    /// The agents' token; default: made in `data_dir`.
+    /// Certificates.
     #[serde(default)]
-    pub agent_token_file: Option<PathBuf>,
-    /// The operators' token; default: made in `data_dir`.
-    #[serde(default)]
-    pub operator_token_file: Option<PathBuf>,
+    pub identity: IdentityConfig,
     /// Kubernetes; absent: none.
     #[serde(default)]
     pub cluster: Option<ClusterConfig>,
@@ -125,6 +122,25 @@ fn default_heartbeat_secs() -> u64 {
 }
 fn default_evict_secs() -> u64 {
     30
+}
+
+/// `[identity]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentityConfig {
+    /// Further names and addresses in the controller's certificate, for tools that look at them; Iaso's own do not.
+    pub names: Vec<String>,
+    /// How long a node's certificate lives; it is renewed after two thirds.
+    pub certificate_ttl_secs: u64,
+}
+
+impl Default for IdentityConfig {
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            certificate_ttl_secs: 30 * 86_400,
+        }
+    }
 }
 
 /// `[cluster]`.
@@ -203,7 +219,7 @@ pub struct RejoinConfig {
     /// Further arguments for `k3s agent`.
     #[serde(default)]
     pub flags: Vec<String>,
-    /// How long the join token lives.
+    /// How long the join tokens live, k3s's and Iaso's.
     #[serde(default = "default_token_ttl_secs")]
     pub token_ttl_secs: u64,
 }
@@ -383,10 +399,6 @@ impl Config {
         };
         resolve(&mut self.data_dir);
         self.policy_file.iter_mut().for_each(resolve);
-        self.agent_token_file
-            .iter_mut()
-            .chain(&mut self.operator_token_file)
-            .for_each(resolve);
         self.cluster
             .iter_mut()
             .for_each(|cluster| resolve(&mut cluster.kubeconfig));

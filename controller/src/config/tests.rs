@@ -20,7 +20,7 @@ fn a_small_configuration_has_defaults_and_paths_of_its_own_directory() {
             .all(|node| node.machine.is_none())
     );
     insta::assert_snapshot!(describe(&config), @r"
-    gRPC for agents and operators on 127.0.0.1:7443, status on 127.0.0.1:9465
+    gRPC (TLS) for agents and operators on 127.0.0.1:7443, status on 127.0.0.1:9465
     data in /base/d
     no Kubernetes: the lease is not a channel
     no provider: every ladder ends at a page
@@ -47,7 +47,12 @@ fn an_unknown_key_is_refused_with_its_line_and_what_to_do() {
 #[test]
 fn what_cannot_be_meant_is_refused_in_words() {
     let cases = [
-        ("data_dir = \"d\"\nlisten = \"0.0.0.0:7443\"\n".to_owned(), "--insecure"),
+        ("data_dir = \"d\"\nstatus_listen = \"0.0.0.0:9465\"\n".to_owned(), "--insecure"),
+        ("data_dir = \"d\"\n[identity]\ncertificate_ttl_secs = 60\n".to_owned(), "3600 to"),
+        (
+            "data_dir = \"d\"\n[rejoin]\ntemplate_id = 1\nk3s_url = \"https://a\"\nagent_url = \"http://a\"\n".to_owned(),
+            "speaks TLS",
+        ),
         (format!("data_dir = \"d\"\n{NODE}{NODE}"), "declared twice"),
         (format!("data_dir = \"d\"\n{NODE}provider = \"hostinger\"\nmachine = \"1\"\n"), "no [provider.hostinger]"),
         (format!("data_dir = \"d\"\n{NODE}provider = \"hetzner\"\n"), "unknown provider"),

@@ -2,6 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::config::PageConfig;
+use crate::identity::Identities;
 use crate::provider::Machines;
 use crate::rejoin::Rejoin;
 use crate::sessions::Sessions;
@@ -22,6 +23,8 @@ pub struct Hands {
     pub secrets: Arc<dyn SecretStore>,
     /// How a recreated machine rejoins, if it is configured.
     pub rejoin: Option<Arc<Rejoin>>,
+    /// Who is who.
+    pub identities: Arc<Identities>,
     /// How people are told.
     pub page: PageConfig,
     /// How long things may take.

@@ -5,6 +5,7 @@
 use super::effects::Pursuit;
 use super::machine_effects::split_key;
 use crate::cluster::ClusterError;
+use crate::identity::JoinToken;
 use crate::provider::class;
 use crate::text::{bounded, chain, hex};
 use iaso_engine::effect::{Action, Remembered, Yield};
@@ -14,8 +15,12 @@ use iaso_providers::secrets::{SecretError, SecretKey, SecretStore, Version};
 use iaso_providers::{ProviderError, ScriptId, draw_password};
 use sha2::{Digest as _, Sha256};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
+
+/// Whose join tokens these are, in the record of identities.
+const REJOIN: &str = "rejoin";
 
 /// Effects on Kubernetes. Without a cluster there is nothing to do, and that is done.
 pub(super) async fn cluster(pursuit: &Pursuit) {
@@ -235,25 +240,26 @@ pub(super) async fn prepare_script(pursuit: &Pursuit) {
         Ok(token) => token,
         Err(error) => return pursuit.not_started(error.class, chain(&error)).await,
     };
-    let script = match rejoin.render(pursuit.effect.node.as_str(), &version, &token.secret) {
+    let own = match join_token(pursuit, rejoin.token_ttl()).await {
+        Ok(own) => own,
+        Err(detail) => return pursuit.not_started("unavailable", detail).await,
+    };
+    let script = rejoin.render(
+        pursuit.effect.node.as_str(),
+        &version,
+        &token.secret,
+        &own.secret,
+    );
+    let script = match script {
         Ok(script) => script,
         Err(error) => return pursuit.not_started("invalid", chain(&error)).await,
     };
-    let name = format!(
-        "iaso-{}",
-        pursuit
-            .effect
-            .node
-            .as_str()
-            .chars()
-            .take(90)
-            .collect::<String>()
-    );
+    let name = script_name(pursuit.effect.node.as_str());
     match owned.provider.put_script(&name, &script).await {
         Ok(id) => {
             let detail = format!(
-                "script {id} carries join token {} and installs k3s {version}",
-                token.name
+                "script {id} carries k3s's join token {} and Iaso's {}, and installs k3s {version}",
+                token.name, own.id
             );
             let yielded = Yield::Script {
                 script: id.as_str().to_owned(),
@@ -265,8 +271,43 @@ pub(super) async fn prepare_script(pursuit: &Pursuit) {
     }
 }
 
-/// Deletes the script and the join token.
+fn script_name(node: &str) -> String {
+    format!("iaso-{}", node.chars().take(90).collect::<String>())
+}
+
+/// A join token for the new machine's agent, in place of one that an earlier attempt made.
+async fn join_token(pursuit: &Pursuit, ttl: Duration) -> Result<JoinToken, String> {
+    let (identities, node) = (
+        Arc::clone(&pursuit.hands.identities),
+        pursuit.effect.node.clone(),
+    );
+    let made = tokio::task::spawn_blocking(move || {
+        identities.void_join_tokens(&node, Some(REJOIN))?;
+        identities.join_token(&node, ttl, REJOIN)
+    });
+    match made.await {
+        Ok(made) => made.map_err(|error| chain(&error)),
+        Err(_) => Err("the controller is stopping".into()),
+    }
+}
+
+/// Takes back what the new machine did not use.
+async fn void_join_token(pursuit: &Pursuit) {
+    let (identities, node) = (
+        Arc::clone(&pursuit.hands.identities),
+        pursuit.effect.node.clone(),
+    );
+    let voided =
+        tokio::task::spawn_blocking(move || identities.void_join_tokens(&node, Some(REJOIN)));
+    if let Ok(Err(error)) = voided.await {
+        // It ends by itself within the hour.
+        tracing::warn!(node = %pursuit.effect.node, error = chain(&error), "a join token is not taken back");
+    }
+}
+
+/// Deletes the script and the join tokens.
 pub(super) async fn cleanup(pursuit: &Pursuit, script: &str, token: &str) {
+    void_join_token(pursuit).await;
     if let (Some(owned), Ok(id)) = (
         pursuit.hands.machines.of(&pursuit.effect.node),
         ScriptId::new(script),
@@ -296,7 +337,7 @@ pub(super) async fn cleanup(pursuit: &Pursuit, script: &str, token: &str) {
     }
     pursuit
         .done(
-            "the post-install script and the join token are deleted",
+            "the post-install script and the join tokens are deleted",
             Yield::Nothing,
         )
         .await;

@@ -1,6 +1,6 @@
 //! Bad input: a clear error with what to do, and nothing lost.
 
-use crate::support::{STYX, agent, agent_with, config, controller, operator};
+use crate::support::{STYX, agent, config, controller, operator};
 use iaso_controller::run::{Outside, start};
 use iaso_proto::v1;
 use iaso_proto::v1::agent_message::Kind;
@@ -9,25 +9,6 @@ use iaso_providers::NoProvider;
 use iaso_providers::secrets::FileStore;
 use std::sync::Arc;
 use tonic::Code;
-
-#[tokio::test]
-async fn a_wrong_token_is_refused_and_told_where_the_right_one_lies() {
-    let dir = tempfile::tempdir().unwrap();
-    let running = controller(dir.path(), STYX, Arc::new(NoProvider)).await;
-    let refused = agent_with(&running, "styx", "a", "not-the-token")
-        .await
-        .err()
-        .expect("refused");
-    assert_eq!(refused.code(), Code::Unauthenticated);
-    assert!(refused.message().contains("agent.token"), "{refused}");
-    // An agent's token is no operator's.
-    let refused = agent_with(&running, "styx", "a", running.operator_token.expose())
-        .await
-        .err()
-        .expect("refused");
-    assert_eq!(refused.code(), Code::Unauthenticated);
-    running.stop().await;
-}
 
 #[tokio::test]
 async fn an_unknown_node_is_told_what_to_do() {

@@ -8,6 +8,7 @@
 )]
 
 mod bounds;
+mod identity;
 mod replay;
 mod secrets;
 mod story;

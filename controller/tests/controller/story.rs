@@ -50,7 +50,9 @@ async fn a_pause_survives_a_restart_and_is_signed() {
         2
     );
     assert!(
-        kinds.iter().any(|json| json.contains("\"ada\"")),
+        kinds
+            .iter()
+            .any(|json| json.contains("nora (admin), for ada")),
         "{kinds:?}"
     );
     operator.resume(hold.clone()).await.unwrap();

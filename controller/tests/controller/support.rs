@@ -2,7 +2,10 @@
 
 use async_trait::async_trait;
 use iaso_controller::config::Config;
+use iaso_controller::identity::access::Role;
 use iaso_controller::run::{Outside, Running, start};
+use iaso_engine::id::NodeName;
+use iaso_identity::{NodeIdentity, NodeKey, Token, TokenKind};
 use iaso_proto::v1;
 use iaso_proto::v1::agent_message::Kind;
 use iaso_proto::v1::agent_service_client::AgentServiceClient;
@@ -13,9 +16,12 @@ use iaso_providers::{
     OperationState, Provider, ProviderError, RecreateSpec, Recreation, Script, ScriptId, Secret,
 };
 use jiff::Timestamp;
+use rustls::ClientConfig;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataValue;
@@ -182,7 +188,7 @@ pub(crate) async fn controller_with(
 
 pub(crate) type Auth = Box<dyn FnMut(Request<()>) -> Result<Request<()>, Status> + Send + Sync>;
 
-fn bearer(token: &str) -> Auth {
+pub(crate) fn bearer(token: &str) -> Auth {
     let value: MetadataValue<_> = format!("Bearer {token}").parse().unwrap();
     Box::new(move |mut request| {
         request
@@ -192,19 +198,64 @@ fn bearer(token: &str) -> Auth {
     })
 }
 
-async fn channel(running: &Running) -> Channel {
-    Channel::from_shared(format!("http://{}", running.address))
-        .unwrap()
-        .connect()
-        .await
-        .unwrap()
+pub(crate) async fn connect(running: &Running, tls: ClientConfig) -> Channel {
+    let endpoint = Channel::from_shared(format!("https://{}", running.address)).unwrap();
+    iaso_identity::connect(&endpoint, tls).await.unwrap()
+}
+
+/// Without a certificate.
+pub(crate) async fn channel(running: &Running) -> Channel {
+    connect(running, running.identities.fingerprint().client().unwrap()).await
 }
 
 pub(crate) async fn operator(
     running: &Running,
 ) -> OperatorServiceClient<InterceptedService<Channel, Auth>> {
-    let auth = bearer(running.operator_token.expose());
+    operator_as(running, "nora", Role::Admin).await
+}
+
+/// A token of a new operator, as it is sent.
+pub(crate) fn token(running: &Running, name: &str, role: Role) -> String {
+    let made = running.identities.add_operator(name, role, None).unwrap();
+    Token::parse(TokenKind::Operator, made.expose())
+        .unwrap()
+        .presented()
+}
+
+pub(crate) async fn operator_as(
+    running: &Running,
+    name: &str,
+    role: Role,
+) -> OperatorServiceClient<InterceptedService<Channel, Auth>> {
+    let auth = bearer(&token(running, name, role));
     OperatorServiceClient::with_interceptor(channel(running).await, auth)
+}
+
+/// A join token of a node, as it is sent.
+pub(crate) fn join_token(running: &Running, node: &str) -> String {
+    let node = NodeName::new(node.to_owned()).unwrap();
+    let made = running
+        .identities
+        .join_token(&node, Duration::from_mins(10), "a test")
+        .unwrap();
+    Token::parse(TokenKind::Join, made.secret.expose())
+        .unwrap()
+        .presented()
+}
+
+/// Enrols a node past the API: another test has enrolment for its subject. The declared ones and others.
+pub(crate) fn enrolled(running: &Running, node: &str) -> NodeIdentity {
+    let key = NodeKey::generate().unwrap();
+    let (token, request) = (join_token(running, node), key.request().unwrap());
+    let certified = running.identities.enrol(node, &token, &request).unwrap();
+    let (certificate, ends) = (certified.issued.certificate, certified.issued.not_after);
+    NodeIdentity::new(
+        node.into(),
+        running.identities.fingerprint(),
+        &key,
+        certificate,
+    )
+    .valid(certified.renew_at, ends)
 }
 
 /// An agent's side of a session.
@@ -214,19 +265,26 @@ pub(crate) struct Agent {
 }
 
 pub(crate) async fn agent(running: &Running, node: &str, boot: &str) -> Agent {
-    agent_with(running, node, boot, running.agent_token.expose())
-        .await
-        .unwrap()
+    // One machine, however often it connects.
+    let mut machines = MACHINES.lock().await;
+    let key = (
+        running.identities.fingerprint().to_string(),
+        node.to_owned(),
+    );
+    let identity = machines
+        .entry(key)
+        .or_insert_with(|| enrolled(running, node))
+        .clone();
+    drop(machines);
+    let channel = connect(running, identity.client().unwrap()).await;
+    agent_with(channel, node, boot).await.unwrap()
 }
 
-pub(crate) async fn agent_with(
-    running: &Running,
-    node: &str,
-    boot: &str,
-    token: &str,
-) -> Result<Agent, Status> {
-    let mut client = AgentServiceClient::with_interceptor(channel(running).await, bearer(token))
-        .max_encoding_message_size(usize::MAX);
+static MACHINES: tokio::sync::Mutex<BTreeMap<(String, String), NodeIdentity>> =
+    tokio::sync::Mutex::const_new(BTreeMap::new());
+
+pub(crate) async fn agent_with(channel: Channel, node: &str, boot: &str) -> Result<Agent, Status> {
+    let mut client = AgentServiceClient::new(channel).max_encoding_message_size(usize::MAX);
     let (up, messages) = mpsc::channel(16);
     let hello = v1::Hello {
         node: node.into(),

@@ -21,7 +21,7 @@ pub struct Script<'a> {
     pub k3s_version: &'a str,
     /// The controller, as the node reaches it.
     pub controller: &'a str,
-    /// The agents' token.
+    /// The node's join token.
     pub token: &'a str,
     /// Further arguments.
     pub flags: &'a str,
@@ -110,7 +110,7 @@ mod tests {
             k3s_url: "https://10.77.0.1:6443",
             k3s_token: "K10ab::c.d",
             k3s_version: "v1.33.4+k3s1",
-            controller: "http://10.77.0.1:7443",
+            controller: "https://10.77.0.1:7443",
             token: "it's",
             flags: "",
         });

@@ -4,6 +4,7 @@
 //! the API server stand outside.
 
 mod controller;
+mod identities;
 mod network;
 mod operator;
 mod real;
@@ -30,10 +31,6 @@ pub const HOSTS: [(&str, u8, Option<u64>, &str); 3] = [
     ("styx", 12, Some(712_695), "worker"),
     ("calypso", 13, None, "worker"),
 ];
-/// The agents' token in the lab.
-const AGENT_TOKEN: &str = "lab-agent-token-0123456789";
-/// The operators' token in the lab.
-const OPERATOR_TOKEN: &str = "lab-operator-token-0123456789";
 /// How long a lab may take to become green, plugins' compilation included.
 const GREEN_WITHIN: Duration = Duration::from_secs(90);
 /// How long the hosts may take to boot and to join.
@@ -105,10 +102,11 @@ impl Lab {
         }
         settings::write(&mut paths, &options, &network, &provider)?;
         let network = network.connect(kube.address()).await?;
-        install(options.kind, &hosts, &kube).await?;
+        let admin = identities::admin(&paths).await?;
+        install(options.kind, &hosts, &kube, &paths).await?;
         // After the hosts: a controller that finds no agents takes them for lost, as it should.
         let controller = Controller::start(&paths, guard.directory()).await?;
-        let operator = Operator::connect(&paths, OPERATOR_TOKEN).await?;
+        let operator = Operator::connect(&paths, &admin).await?;
         Ok(Self {
             operator,
             controller,
@@ -223,7 +221,12 @@ async fn install(
     kind: HostKind,
     hosts: &BTreeMap<String, Arc<dyn Host>>,
     kube: &KubeApi,
+    paths: &Paths,
 ) -> Result<()> {
+    let mut join_tokens = BTreeMap::new();
+    for name in hosts.keys() {
+        join_tokens.insert(name.as_str(), identities::join_token(paths, name).await?);
+    }
     let token = real::join_token(kube, "labjoin", "0123456789abcdef").await?;
     let network = network::addresses(kind);
     let installs = hosts.values().map(|host| {
@@ -233,7 +236,7 @@ async fn install(
             k3s_token: &token,
             k3s_version: "v1.33.4+k3s1",
             controller: &network.agent_url,
-            token: AGENT_TOKEN,
+            token: join_tokens.get(host.name()).map_or("", String::as_str),
             flags: "",
         });
         async move {

@@ -36,7 +36,7 @@ pub(crate) fn addresses(kind: HostKind) -> Addresses {
     match kind {
         HostKind::Process => Addresses {
             controller: ([127, 0, 80, 1], 7443).into(),
-            agent_url: format!("http://{outside}:7443"),
+            agent_url: format!("https://{outside}:7443"),
             k3s_url: format!("https://{outside}:6443"),
             kube_url: "http://127.0.80.1:6443".into(),
             prefix: "127.0.77",
@@ -48,7 +48,7 @@ pub(crate) fn addresses(kind: HostKind) -> Addresses {
         },
         HostKind::Nspawn => Addresses {
             controller: (outside, 7443).into(),
-            agent_url: format!("http://{outside}:7443"),
+            agent_url: format!("https://{outside}:7443"),
             k3s_url: format!("https://{outside}:6443"),
             kube_url: format!("http://{outside}:6443"),
             prefix: "10.77.0",

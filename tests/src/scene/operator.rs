@@ -2,6 +2,7 @@
 
 use super::Paths;
 use anyhow::{Context, Result, bail};
+use iaso_identity::Token;
 use iaso_proto::v1::operator_service_client::OperatorServiceClient;
 use iaso_proto::v1::{
     Event, ExplainRequest, Explanation, GetIncidentRequest, GetNodeRequest, GetReportRequest,
@@ -26,13 +27,16 @@ pub struct Operator {
 
 impl Operator {
     /// Waits until the controller answers.
-    pub(crate) async fn connect(paths: &Paths, token: &str) -> Result<Self> {
+    pub(crate) async fn connect(paths: &Paths, token: &Token) -> Result<Self> {
         let endpoint = Endpoint::from_shared(paths.controller_url())?
             .connect_timeout(Duration::from_secs(2))
             .timeout(ANSWER_WITHIN);
         let operator = Self {
-            client: OperatorServiceClient::new(endpoint.connect_lazy()),
-            token: format!("Bearer {token}")
+            client: OperatorServiceClient::new(iaso_identity::connect_lazy(
+                &endpoint,
+                token.fingerprint().client()?,
+            )),
+            token: format!("Bearer {}", token.presented())
                 .parse()
                 .context("the token is not text")?,
         };

@@ -1,7 +1,7 @@
 //! The controller's configuration, with times of seconds.
 
+use super::HOSTS;
 use super::network::{Addresses, Network};
-use super::{AGENT_TOKEN, HOSTS, OPERATOR_TOKEN};
 use crate::hostinger::Emulator;
 use crate::hosts::HostKind;
 use crate::kubeapi::{KubeApi, Lifecycle};
@@ -85,7 +85,7 @@ impl Paths {
     /// Where the controller listens, for a client.
     #[must_use]
     pub fn controller_url(&self) -> String {
-        format!("http://{}", self.controller)
+        format!("https://{}", self.controller)
     }
 }
 
@@ -127,8 +127,6 @@ pub(crate) fn write(
     std::fs::create_dir_all(&paths.data)?;
     let addresses = &network.addresses;
     paths.controller = addresses.controller;
-    secret(&directory.join("agent.token"), AGENT_TOKEN)?;
-    secret(&directory.join("operator.token"), OPERATOR_TOKEN)?;
     secret(&directory.join("hostinger.token"), &provider.token())?;
     let user = if options.real {
         User::Iaso
@@ -161,7 +159,7 @@ pub(crate) fn write(
 }
 
 /// Tokens are files that only their owner reads.
-fn secret(path: &Path, text: &str) -> Result<()> {
+pub(super) fn secret(path: &Path, text: &str) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
@@ -186,7 +184,6 @@ fn head(addresses: &Addresses, base_url: &str, real: bool) -> Result<String> {
     let status = SocketAddr::new(controller.ip(), 9465);
     Ok(format!(
         "listen = \"{controller}\"\nstatus_listen = \"{status}\"\ndata_dir = \"data\"\ncompiler = \"{}\"\nheartbeat_secs = 1\n\
-         agent_token_file = \"agent.token\"\noperator_token_file = \"operator.token\"\n\
          [cluster]\nkubeconfig = \"kubeconfig\"\npoll_secs = 1\ntimeout_secs = {timeout}\nevict_secs = 10\n\
          [provider.hostinger]\nbase_url = \"{base_url}\"\ntoken_file = \"hostinger.token\"\ntimeout_secs = 3\nmin_interval_ms = 50\npoll_secs = 2\n\
          [rejoin]\ntemplate_id = 1077\nk3s_url = \"{k3s_url}\"\nscript_template = \"rejoin.sh.tmpl\"\nagent_url = \"{agent_url}\"\ntoken_ttl_secs = 600\n\

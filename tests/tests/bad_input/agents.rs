@@ -20,7 +20,7 @@ impl Good {
             return Ok(None);
         }
         let alone = Alone::start(NODES).await?;
-        let mut styx = alone.agent("styx", "data/agent.token")?;
+        let mut styx = alone.agent("styx", &alone.join_token("styx").await?)?;
         styx.says(&["session open"]).await?;
         let mut calypso = alone.session("calypso").await?;
         drop(calypso.beats());
@@ -52,28 +52,42 @@ impl Good {
 }
 
 #[tokio::test]
-async fn an_agent_with_a_wrong_token_is_told_which_file_to_copy_and_goes_on_when_it_is_right()
+async fn an_agent_with_a_used_token_is_told_how_to_get_another_and_goes_on_when_it_is_there()
 -> Result<()> {
-    let Some(good) = Good::start("wrong token").await? else {
+    let Some(good) = Good::start("used token").await? else {
         return Ok(());
     };
-    std::fs::write(
-        good.alone.path("copy.token"),
-        "not-the-token-of-this-controller",
-    )?;
-    let mut wrong = good.alone.agent("lethe", "copy.token")?;
+    // Whoever copied lethe's token before lethe came.
+    let stolen = good.alone.says(&["join-token", "lethe"]).await?;
+    good.alone.use_up("lethe", &stolen).await?;
+    std::fs::write(good.alone.path("copy.join"), &stolen)?;
+    let mut lethe = good.alone.agent("lethe", "copy.join")?;
     let said = [
         "no session",
-        "does not accept the token",
-        "copy its agent.token to token_file again",
+        "was used before, by another key",
+        "iaso join-token NODE",
     ];
-    let line = wrong.says(&said).await?;
-    assert!(!line.contains("not-the-token"), "{line}");
+    let line = lethe.says(&said).await?;
+    let secret = stolen.rsplit('.').next().unwrap_or_default();
+    assert!(!line.contains(secret), "{line}");
+    let events = good.alone.iaso(&["events"]).await?;
+    assert!(events.out.contains("presented again"), "{events:?}");
     std::fs::copy(
-        good.alone.path("data/agent.token"),
-        good.alone.path("copy.token"),
+        good.alone.path(&good.alone.join_token("lethe").await?),
+        good.alone.path("copy.join"),
     )?;
-    wrong.says(&["session open"]).await?;
+    lethe.says(&["session open"]).await?;
+    good.lost_nothing().await
+}
+
+#[tokio::test]
+async fn an_agent_without_a_token_is_told_where_one_belongs() -> Result<()> {
+    let Some(good) = Good::start("no token").await? else {
+        return Ok(());
+    };
+    let mut lethe = good.alone.agent("lethe", "none.join")?;
+    let said = ["no session", "none.join", "iaso join-token lethe"];
+    lethe.says(&said).await?;
     good.lost_nothing().await
 }
 
@@ -82,7 +96,8 @@ async fn the_second_of_two_agents_with_one_name_is_told_to_stop_or_to_be_renamed
     let Some(good) = Good::start("two agents with one name").await? else {
         return Ok(());
     };
-    let mut second = good.alone.agent("styx", "data/agent.token")?;
+    // The disk of the one was copied to the other: one identity, two machines.
+    let mut second = good.alone.copy_of(&good.styx)?;
     let said = [
         "another live agent has this node's name",
         "stop it, or give this one another name",
@@ -96,7 +111,9 @@ async fn an_agent_of_an_unknown_node_is_told_where_nodes_are_declared() -> Resul
     let Some(good) = Good::start("unknown node").await? else {
         return Ok(());
     };
-    let mut cocytus = good.alone.agent("cocytus", "data/agent.token")?;
+    let mut cocytus = good
+        .alone
+        .agent("cocytus", &good.alone.join_token("lethe").await?)?;
     cocytus
         .says(&["no such node", "add it under [[nodes]]", "cocytus"])
         .await?;

@@ -102,21 +102,14 @@ async fn a_file_that_cannot_be_read_is_named_with_what_to_do() -> Result<()> {
     let said = ["cluster.kubeconfig", "cannot be read", "check the path"];
     controller_refuses(&config, &said).await?;
 
-    let token = format!("agent_token_file = \"none.token\"\n{NODES}");
-    let config = write(dir.path(), "token.toml", &controller_config(&token))?;
+    // Others may read the authority's key: nothing is served with it.
+    let config = write(dir.path(), "exposed.toml", &controller_config(NODES))?;
+    let made = ["join-token", "styx", "--config", &config];
+    run("iaso-controller", &made).await?.assert(0, &[]);
+    let key = dir.path().join("data/ca.key");
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
     let ran = run("iaso-controller", &["run", "--config", &config]).await?;
-    ran.assert(
-        1,
-        &["cannot read the token file", "none.token", "No such file"],
-    );
-
-    let token = dir.path().join("agent.token").display().to_string();
-    let config = agent_config(dir.path(), "styx", "http://127.0.0.1:1", &token)?;
-    let ran = run("iaso-agent", &["run", "--config", &config]).await?;
-    ran.assert(
-        2,
-        &[&token, "copy agent.token from the controller's data_dir"],
-    );
+    ran.assert(1, &["ca.key", "chmod 0600"]);
     Ok(())
 }
 
@@ -158,12 +151,21 @@ async fn what_other_machines_can_reach_needs_insecure_said_aloud() -> Result<()>
     }
     let dir = tempfile::tempdir()?;
     let open = "0.0.0.0:0";
-    for (key, both) in [("listen", [open, FREE]), ("status_listen", [FREE, open])] {
-        let text = controller_config_at(both, "");
-        let config = write(dir.path(), "controller.toml", &text)?;
-        let said = [key, "is not a loopback address", "127.0.0.1", "--insecure"];
-        controller_refuses(&config, &said).await?;
-    }
+    let text = controller_config_at([FREE, open], "");
+    let config = write(dir.path(), "controller.toml", &text)?;
+    let said = [
+        "status_listen",
+        "is not a loopback address",
+        "127.0.0.1",
+        "--insecure",
+    ];
+    controller_refuses(&config, &said).await?;
+    // What speaks TLS and asks who calls may listen anywhere.
+    let text = controller_config_at([open, FREE], "");
+    let config = write(dir.path(), "open.toml", &text)?;
+    run("iaso-controller", &["check", "--config", &config])
+        .await?
+        .assert(0, &[]);
     for key in ["status_listen", "probe_listen"] {
         let text = format!("node = \"styx\"\n{key} = \"0.0.0.0:7444\"\n");
         let config = write(dir.path(), "agent.toml", &text)?;
@@ -176,9 +178,9 @@ async fn what_other_machines_can_reach_needs_insecure_said_aloud() -> Result<()>
         agent_refuses(&config, &said).await?;
     }
     let config = agent_config(dir.path(), "styx", "http://192.0.2.1:7443", "/t")?;
-    let said = ["controller", "unencrypted", "a tunnel", "--insecure"];
+    let said = ["controller", "https://HOST:PORT", "TLS"];
     agent_refuses(&config, &said).await?;
     let ran = run("iaso", &["nodes", "--controller", "http://192.0.2.1:7443"]).await?;
-    ran.assert(2, &["192.0.2.1", "unencrypted", "ssh -L", "--insecure"]);
+    ran.assert(2, &["192.0.2.1", "speaks TLS", "https://"]);
     Ok(())
 }

@@ -12,33 +12,56 @@ const HASTY: &str =
 const SEEN: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn a_mistake_of_the_operator_has_its_exit_code_and_says_what_to_do() -> Result<()> {
+async fn a_token_that_is_wrong_or_not_enough_has_its_exit_code_and_says_what_to_do() -> Result<()> {
     if skipped("operator's mistakes")? {
         return Ok(());
     }
-    let mut alone = Alone::start(NODES).await?;
-    let (url, operators) = (alone.url(), alone.path("data/operator.token"));
-    // An agent's token is no operator's.
-    for token in ["data/agent.token", "wrong.token"] {
-        std::fs::write(
-            alone.path("wrong.token"),
-            "not-the-token-of-this-controller",
-        )?;
-        let file = alone.path(token);
-        let ran = run(
-            "iaso",
-            &["--controller", &url, "--token-file", &file, "nodes"],
-        )
-        .await?;
-        let said = [
-            &url,
-            &file,
-            "refused the token",
-            "operator.token in the controller's data_dir",
-        ];
-        ran.assert(5, &said.map(|words: &str| words));
-        assert!(!ran.err.contains("not-the-token"), "{ran:?}");
+    let alone = Alone::start(NODES).await?;
+    let url = alone.url();
+    // A node's token is no operator's, and another controller's operator is none here.
+    let other = Alone::start(NODES).await?;
+    let taken_back = alone.operator("gone", "viewer").await?;
+    alone.says(&["operator", "remove", "gone"]).await?;
+    let cases = [
+        (
+            alone.path(&alone.join_token("styx").await?),
+            5,
+            "iaso-operator1",
+        ),
+        (other.path("admin.token"), 4, "another controller"),
+        (
+            taken_back,
+            5,
+            "iaso-controller operator add NAME --role ROLE",
+        ),
+    ];
+    for (file, code, said) in cases {
+        let named = ["--controller", &url, "--token-file", &file, "nodes"];
+        let ran = run("iaso", &named).await?;
+        ran.assert(code, &[said]);
+        let secret = std::fs::read_to_string(&file)?;
+        let secret = secret.trim().rsplit('.').next().unwrap_or_default();
+        assert!(!ran.err.contains(secret), "{ran:?}");
     }
+    let viewer = alone.operator("vera", "viewer").await?;
+    let named = ["--controller", &url, "--token-file", &viewer];
+    run("iaso", &[&named[..], &["nodes"]].concat())
+        .await?
+        .assert(1, &[]);
+    for arguments in [&["approve", "styx-9"][..], &["join-token", "styx"]] {
+        let ran = run("iaso", &[&named[..], arguments].concat()).await?;
+        ran.assert(5, &["vera (viewer) may not do this", "it needs the role"]);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_name_url_or_argument_has_its_exit_code_and_says_what_to_do() -> Result<()> {
+    if skipped("operator's typing errors")? {
+        return Ok(());
+    }
+    let mut alone = Alone::start(NODES).await?;
+    let (url, operators) = (alone.url(), alone.path("admin.token"));
     for arguments in [["node", "lethy"], ["explain", "lethy"]] {
         alone
             .iaso(&arguments)
@@ -54,16 +77,16 @@ async fn a_mistake_of_the_operator_has_its_exit_code_and_says_what_to_do() -> Re
         ran.assert(6, &["styx-9", "`iaso incidents` lists"]);
     }
     for (bad, said) in [
-        ("127.0.0.1:7443", "the scheme must be http"),
-        ("http://", "not a URL"),
-        ("https://127.0.0.1:7443", "ssh -L"),
+        ("127.0.0.1:7443", "the scheme must be https"),
+        ("https://", "not a URL"),
+        ("http://127.0.0.1:7443", "speaks TLS"),
     ] {
         let ran = run(
             "iaso",
             &["--controller", bad, "--token-file", &operators, "nodes"],
         )
         .await?;
-        ran.assert(2, &[said, "http://127.0.0.1:7443"]);
+        ran.assert(2, &[said, "https://127.0.0.1:7443"]);
     }
     alone
         .iaso(&["pause", "styx"])

@@ -1,11 +1,14 @@
 //! Iaso's own programs without hosts: a controller, agents and the operator's command, as they are started by hand.
 
 use anyhow::{Context, Result, bail};
+use iaso_identity::{NodeIdentity, NodeKey, Token, TokenKind};
 use iaso_proto::v1;
 use iaso_proto::v1::agent_message::Kind;
 use iaso_proto::v1::agent_service_client::AgentServiceClient;
+use iaso_proto::v1::identity_service_client::IdentityServiceClient;
 use iaso_tests::{programs, story};
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,9 +17,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::metadata::MetadataValue;
-use tonic::transport::Endpoint;
-use tonic::{Request, Status, Streaming};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, Streaming};
 
 /// No program here takes so long for anything, unless it hangs.
 const HANGS: Duration = Duration::from_secs(20);
@@ -85,6 +87,8 @@ pub(crate) async fn run(program: &str, arguments: &[&str]) -> Result<Ran> {
 
 /// A program that goes on, and what it has said.
 pub(crate) struct Program {
+    /// Where an agent's files are.
+    home: PathBuf,
     child: Child,
     said: watch::Receiver<String>,
 }
@@ -105,7 +109,11 @@ impl Program {
                 });
             }
         });
-        Ok(Self { child, said })
+        Ok(Self {
+            home: PathBuf::new(),
+            child,
+            said,
+        })
     }
 
     /// Waits until it has said a line with all of these words, and answers the line.
@@ -145,6 +153,15 @@ impl Alone {
         let config = dir.path().join("controller.toml");
         std::fs::write(&config, controller_config(more))?;
         let config = config.display().to_string();
+        let made = [
+            "operator", "add", "nora", "--role", "admin", "--config", &config,
+        ];
+        let admin = run("iaso-controller", &made).await?;
+        admin.assert(0, &[]);
+        private(
+            &dir.path().join("admin.token").display().to_string(),
+            &admin.out,
+        )?;
         let mut controller = Program::start("iaso-controller", &["run", "--config", &config])?;
         let line = controller.says(&["serving", "status_address="]).await?;
         let address = line
@@ -158,42 +175,88 @@ impl Alone {
         })
     }
 
+    /// What the controller's own command line prints.
+    pub(crate) async fn says(&self, arguments: &[&str]) -> Result<String> {
+        let config = self.path("controller.toml");
+        let mut all = arguments.to_vec();
+        all.extend(["--config", &config]);
+        let ran = run("iaso-controller", &all).await?;
+        ran.assert(0, &[]);
+        Ok(ran.out.trim().to_owned())
+    }
+
+    /// Writes a token of a new operator to a file, and answers where.
+    pub(crate) async fn operator(&self, name: &str, role: &str) -> Result<String> {
+        let token = self
+            .says(&["operator", "add", name, "--role", role])
+            .await?;
+        let file = self.path(&format!("{name}.token"));
+        private(&file, &token)?;
+        Ok(file)
+    }
+
+    /// Writes a join token to a file, and answers its name below the controller's directory.
+    pub(crate) async fn join_token(&self, node: &str) -> Result<String> {
+        let name = format!("{node}.join");
+        private(&self.path(&name), &self.says(&["join-token", node]).await?)?;
+        Ok(name)
+    }
+
     pub(crate) fn path(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("https://{}", self.address)
     }
 
     /// The operator's command with the right token.
     pub(crate) async fn iaso(&self, arguments: &[&str]) -> Result<Ran> {
-        let (url, token) = (self.url(), self.path("data/operator.token"));
+        let (url, token) = (self.url(), self.path("admin.token"));
         let mut all = vec!["--controller", &url, "--token-file", &token];
         all.extend(arguments);
         run("iaso", &all).await
     }
 
-    /// A real agent; `token` is a file's name below the controller's directory.
+    /// A real agent; `token` is the name of a join token's file below the controller's directory.
     pub(crate) fn agent(&self, node: &str, token: &str) -> Result<Program> {
         let home = tempfile::tempdir_in(self.dir.path())?.keep();
         let config = agent_config(&home, node, &self.url(), &self.path(token))?;
+        let program = Program::start("iaso-agent", &["run", "--config", &config])?;
+        Ok(Program { home, ..program })
+    }
+
+    /// Another agent with the identity of this one.
+    pub(crate) fn copy_of(&self, agent: &Program) -> Result<Program> {
+        let home = tempfile::tempdir_in(self.dir.path())?.keep();
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(home.join("state"))?;
+        let identity = Path::new("state/node.identity");
+        std::fs::copy(agent.home.join(identity), home.join(identity))?;
+        let config = agent_config(&home, "styx", &self.url(), &self.path("none.join"))?;
         Program::start("iaso-agent", &["run", "--config", &config])
+    }
+
+    /// Uses a join token, by a key that is thrown away.
+    pub(crate) async fn use_up(&self, node: &str, token: &str) -> Result<()> {
+        let token = Token::parse(TokenKind::Join, token)?;
+        let request = v1::EnrolRequest {
+            node: node.into(),
+            token: token.presented(),
+            request: NodeKey::generate()?.request()?,
+        };
+        let channel = self.anonymous(&token).await?;
+        IdentityServiceClient::new(channel).enrol(request).await?;
+        Ok(())
     }
 
     /// An agent's side of a session, to say what no real agent would.
     pub(crate) async fn session(&self, node: &str) -> Result<Session> {
-        let token = std::fs::read_to_string(self.path("data/agent.token"))?;
-        let bearer: MetadataValue<_> = format!("Bearer {}", token.trim()).parse()?;
-        let channel = Endpoint::from_shared(self.url())?.connect().await?;
-        let mut client =
-            AgentServiceClient::with_interceptor(channel, move |mut request: Request<()>| {
-                request
-                    .metadata_mut()
-                    .insert("authorization", bearer.clone());
-                Ok::<_, Status>(request)
-            })
-            .max_encoding_message_size(usize::MAX);
+        let identity = self.enrolled(node).await?;
+        let endpoint = Endpoint::from_shared(self.url())?;
+        let channel = iaso_identity::connect(&endpoint, identity.client()?).await?;
+        let mut client = AgentServiceClient::new(channel).max_encoding_message_size(usize::MAX);
         let (up, messages) = mpsc::channel(16);
         let session = Session { up, down: None };
         session.hello(node).await?;
@@ -203,6 +266,46 @@ impl Alone {
             ..session
         })
     }
+}
+
+impl Alone {
+    /// An identity as an agent gets it.
+    pub(crate) async fn enrolled(&self, node: &str) -> Result<NodeIdentity> {
+        let text = self.says(&["join-token", node]).await?;
+        let token = Token::parse(TokenKind::Join, &text)?;
+        let key = NodeKey::generate()?;
+        let request = v1::EnrolRequest {
+            node: node.into(),
+            token: token.presented(),
+            request: key.request()?,
+        };
+        let channel = self.anonymous(&token).await?;
+        let answer = IdentityServiceClient::new(channel)
+            .enrol(request)
+            .await?
+            .into_inner();
+        Ok(NodeIdentity::new(
+            node.into(),
+            token.fingerprint(),
+            &key,
+            answer.certificate,
+        ))
+    }
+
+    /// TLS without a certificate.
+    async fn anonymous(&self, token: &Token) -> Result<Channel> {
+        let endpoint = Endpoint::from_shared(self.url())?;
+        Ok(iaso_identity::connect(&endpoint, token.fingerprint().client()?).await?)
+    }
+}
+
+fn private(path: &str, text: &str) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text)?;
+    Ok(std::fs::set_permissions(
+        path,
+        std::fs::Permissions::from_mode(0o600),
+    )?)
 }
 
 /// A free port.
@@ -226,7 +329,7 @@ pub(crate) fn agent_config(home: &Path, node: &str, url: &str, token: &str) -> R
     std::fs::write(
         &config,
         format!(
-            "node = \"{node}\"\ncontroller = \"{url}\"\ntoken_file = \"{token}\"\nstate_dir = \"{}\"\n[session]\nreconnect_max_ms = 200\n",
+            "node = \"{node}\"\ncontroller = \"{url}\"\njoin_token_file = \"{token}\"\nstate_dir = \"{}\"\n[session]\nreconnect_max_ms = 200\n",
             state.display()
         ),
     )?;

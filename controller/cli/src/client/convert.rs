@@ -131,6 +131,13 @@ fn reason(line: v1::ExplainLine) -> model::Reason {
     }
 }
 
+pub(super) fn join_token(made: v1::CreateJoinTokenResponse) -> model::JoinToken {
+    model::JoinToken {
+        token: made.token.into(),
+        expires: time(made.expires_unix_ms),
+    }
+}
+
 pub(super) fn event(event: v1::Event) -> model::Event {
     model::Event {
         sequence: event.sequence,

@@ -6,6 +6,7 @@ mod wrong;
 use crate::failure::Failure;
 use crate::model;
 use crate::token::Token;
+use iaso_proto::v1::identity_service_client::IdentityServiceClient;
 use iaso_proto::v1::{self, operator_service_client::OperatorServiceClient};
 use std::future::Future;
 use std::path::PathBuf;
@@ -51,6 +52,7 @@ pub(crate) struct Word {
 /// A controller that answered at least once.
 pub(crate) struct Client {
     service: OperatorServiceClient<InterceptedService<Channel, Bearer>>,
+    identities: IdentityServiceClient<InterceptedService<Channel, Bearer>>,
     context: Context,
 }
 
@@ -86,7 +88,7 @@ impl Client {
             file: token.file,
             timeout,
         };
-        let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", token.secret)
+        let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", token.secret.presented())
             .parse()
             .expect("a token is printable ASCII: token::read checked it");
         bearer.set_sensitive(true);
@@ -96,13 +98,22 @@ impl Client {
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(timeout)
             .keep_alive_while_idle(true);
-        let channel = match tokio::time::timeout(timeout, endpoint.connect()).await {
+        let tls = token.secret.fingerprint().client();
+        let tls = tls.map_err(|error| wrong::connecting(&context, &error))?;
+        let connect = iaso_identity::connect(&endpoint, tls);
+        let channel = match tokio::time::timeout(timeout, connect).await {
             Ok(connected) => connected.map_err(|error| wrong::connecting(&context, &error))?,
             Err(_) => return Err(wrong::silent(&context)),
         };
-        let service = OperatorServiceClient::with_interceptor(channel, Bearer(bearer))
+        let bearer = Bearer(bearer);
+        let identities = IdentityServiceClient::with_interceptor(channel.clone(), bearer.clone());
+        let service = OperatorServiceClient::with_interceptor(channel, bearer)
             .max_decoding_message_size(ANSWER_BYTES_MAX);
-        Ok(Self { service, context })
+        Ok(Self {
+            service,
+            identities,
+            context,
+        })
     }
 
     /// All nodes.
@@ -210,6 +221,43 @@ impl Client {
         };
         answer.map(|answer| model::Answer {
             message: answer.message.into(),
+        })
+    }
+
+    /// A join token for a node.
+    pub(crate) async fn join_token(
+        &self,
+        node: String,
+        ttl: Duration,
+    ) -> Result<model::JoinToken, Failure> {
+        let mut identities = self.identities.clone();
+        let request = v1::CreateJoinTokenRequest {
+            node,
+            ttl_secs: ttl.as_secs(),
+        };
+        self.ask(identities.create_join_token(request), wrong::NO_NODE)
+            .await
+            .map(convert::join_token)
+    }
+
+    /// Takes what a node could speak with back.
+    pub(crate) async fn revoke(
+        &self,
+        node: String,
+        reason: String,
+    ) -> Result<model::Revoked, Failure> {
+        let mut identities = self.identities.clone();
+        let request = v1::RevokeNodeRequest {
+            node: node.clone(),
+            reason,
+        };
+        let answer = self
+            .ask(identities.revoke_node(request), wrong::NO_NODE)
+            .await?;
+        Ok(model::Revoked {
+            node: node.into(),
+            certificates: answer.certificates,
+            join_tokens: answer.join_tokens,
         })
     }
 

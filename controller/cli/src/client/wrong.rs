@@ -3,6 +3,7 @@
 use super::Context;
 use crate::failure::Failure;
 use crate::text::Text;
+use iaso_identity::Trouble;
 use std::error::Error;
 use std::io;
 use tonic::{Code, Status};
@@ -17,8 +18,10 @@ const NOT_RUNNING: &str = "Is the controller running there? On its machine: syst
                            Another address: --controller URL or IASO_CONTROLLER.";
 const NOT_RESOLVED: &str =
     "Check the host's name, or give an address: --controller URL or IASO_CONTROLLER.";
-const NOT_GRPC: &str = "Something else listens there, or it wants TLS. The operators' port is `listen` in the controller's \
+const NOT_GRPC: &str = "Something else listens there. The operators' port is `listen` in the controller's \
                         configuration (7443 unless changed), not `status_listen`.";
+const OTHER_CONTROLLER: &str = "The token file names its controller: --token-file FILE or IASO_TOKEN_FILE, --controller URL or IASO_CONTROLLER.";
+const CLOCK: &str = "Compare `date -u` here and on the controller's machine.";
 const NOT_THIS_VERSION: &str = "It speaks gRPC, but not this call: the controller and this command should be of the same version.";
 const SILENT: &str = "Is its machine up, and does a firewall drop the connection? A larger --timeout-secs waits longer.";
 /// Longest chain of causes that is looked through.
@@ -51,11 +54,12 @@ pub(super) fn answered(context: &Context, status: &Status, absent: &'static str)
     }
     let said = said(status);
     match status.code() {
-        Code::Unauthenticated | Code::PermissionDenied => Failure::Refused {
+        Code::Unauthenticated => Failure::Refused {
             url: context.url.clone(),
             file: context.file.clone(),
             said,
         },
+        Code::PermissionDenied => Failure::Forbidden { said },
         Code::NotFound => Failure::NotFound {
             said,
             advice: absent,
@@ -123,6 +127,14 @@ fn said(status: &Status) -> Text {
 }
 
 fn transport(context: &Context, error: &(dyn Error + 'static)) -> (String, &'static str) {
+    if let Some(trouble) = iaso_identity::trouble(error) {
+        let advice = match trouble {
+            Trouble::OtherController => OTHER_CONTROLLER,
+            Trouble::NotTls | Trouble::Other(_) => NOT_GRPC,
+            Trouble::NotYetValid { .. } | Trouble::Expired { .. } => CLOCK,
+        };
+        return (trouble.to_string(), advice);
+    }
     let mut deepest = error.to_string();
     let mut cause = Some(error);
     for _ in 0..CAUSES_MAX {

@@ -5,6 +5,7 @@ mod completions;
 mod decide;
 mod events;
 mod explain;
+mod identity;
 mod incident;
 mod incidents;
 mod node;
@@ -35,7 +36,7 @@ struct Session {
 
 impl Session {
     async fn open(global: &Global) -> Result<Self, Failure> {
-        let uri = target::controller(&global.controller, global.insecure)?;
+        let uri = target::controller(&global.controller)?;
         let home = output::variable("HOME").map(PathBuf::from);
         let token = token::read(global.token_file.as_deref(), home.as_deref())?;
         if token.exposed {
@@ -121,6 +122,8 @@ async fn dispatch(args: Args) -> Result<Exit, Failure> {
             follow,
         } => events::run(&session, since, incident.as_deref(), &follow).await,
         Command::Explain { node } => explain::run(&session, node).await,
+        Command::JoinToken { node, ttl } => identity::join_token(&session, node, ttl).await,
+        Command::Revoke { node, reason } => identity::revoke(&session, node, reason).await,
         Command::Backtest(what) => backtest::run(&args.global, &what).await,
         Command::Replay(what) => replay::run(&args.global, &what).await,
         Command::Policy(what) => policy::run(&args.global, &what),

@@ -256,7 +256,7 @@ async fn events_ends_with_the_journal_and_json_is_one_object_a_line() {
 async fn completions_need_neither_controller_nor_token() {
     let home = Home::new();
     for shell in ["bash", "zsh", "fish"] {
-        let mut command = home.command("http://127.0.0.1:1", &["completions", shell]);
+        let mut command = home.command("https://127.0.0.1:1", &["completions", shell]);
         command.env_remove("IASO_TOKEN_FILE");
         let ran = crate::iaso::finish(command).await;
         assert_eq!(

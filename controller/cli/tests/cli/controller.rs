@@ -1,5 +1,7 @@
 //! An operator's service that answers as told, in this process, over a real socket.
 
+use iaso_identity::{Acceptor, Authority, Token, TokenKind, incoming, unix_now};
+use iaso_proto::v1::identity_service_server::{IdentityService, IdentityServiceServer};
 use iaso_proto::v1::{
     self,
     operator_service_server::{OperatorService, OperatorServiceServer},
@@ -7,14 +9,26 @@ use iaso_proto::v1::{
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, transport::Server};
 
+/// The controllers of all tests are one: their authority, and the only token they accept.
+static ONE: LazyLock<(Authority, Token)> = LazyLock::new(|| {
+    // What is in the files is in memory too: they are not needed any more.
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let authority = Authority::open(directory.path(), unix_now()).expect("made");
+    let token = Token::draw(TokenKind::Operator, authority.fingerprint()).expect("randomness");
+    (authority, token)
+});
+
 /// The only token it accepts.
-pub(crate) const TOKEN: &str = "operators-secret";
+pub(crate) fn token() -> String {
+    ONE.1.expose()
+}
 
 type EventStream = Pin<Box<dyn Stream<Item = Result<v1::Event, Status>> + Send>>;
 
@@ -50,9 +64,17 @@ impl Controller {
         let address = listener.local_addr().expect("bound");
         let script = Arc::new(Mutex::new(script));
         let service = OperatorServiceServer::with_interceptor(Fake(Arc::clone(&script)), authorize);
+        let identities =
+            IdentityServiceServer::with_interceptor(Fake(Arc::clone(&script)), authorize);
+        let own = ONE
+            .0
+            .controller(&[], unix_now(), Duration::from_hours(24))
+            .expect("a certificate");
+        let acceptor = Arc::new(Acceptor::new(&ONE.0, own).expect("TLS"));
         let served = Server::builder()
             .add_service(service)
-            .serve_with_incoming(TcpListenerStream::new(listener));
+            .add_service(identities)
+            .serve_with_incoming(incoming(listener, acceptor, drop));
         let task = tokio::spawn(async move {
             let _ = served.await;
         });
@@ -64,7 +86,7 @@ impl Controller {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("https://{}", self.address)
     }
 
     pub(crate) fn asked(&self) -> Vec<String> {
@@ -93,7 +115,7 @@ fn authorize(request: Request<()>) -> Result<Request<()>, Status> {
         .metadata()
         .get("authorization")
         .and_then(|value| value.to_str().ok());
-    if shown == Some(&format!("Bearer {TOKEN}")) {
+    if shown == Some(&format!("Bearer {}", ONE.1.presented())) {
         Ok(request)
     } else {
         Err(Status::unauthenticated("wrong operator token"))
@@ -138,6 +160,46 @@ impl Fake {
 
 fn absent(what: &str) -> Status {
     Status::not_found(format!("no such {what}"))
+}
+
+#[tonic::async_trait]
+impl IdentityService for Fake {
+    async fn enrol(
+        &self,
+        _: Request<v1::EnrolRequest>,
+    ) -> Result<Response<v1::CertificateResponse>, Status> {
+        Err(Status::unimplemented("no operator asks this"))
+    }
+
+    async fn renew(
+        &self,
+        _: Request<v1::RenewRequest>,
+    ) -> Result<Response<v1::CertificateResponse>, Status> {
+        Err(Status::unimplemented("no operator asks this"))
+    }
+
+    async fn create_join_token(
+        &self,
+        request: Request<v1::CreateJoinTokenRequest>,
+    ) -> Result<Response<v1::CreateJoinTokenResponse>, Status> {
+        let v1::CreateJoinTokenRequest { node, ttl_secs } = request.into_inner();
+        drop(self.script(format!("join-token {node} {ttl_secs}")));
+        Ok(Response::new(v1::CreateJoinTokenResponse {
+            token: "iaso-join1.shown-once".to_owned(),
+            expires_unix_ms: 1_795_403_565_000,
+        }))
+    }
+
+    async fn revoke_node(
+        &self,
+        request: Request<v1::RevokeNodeRequest>,
+    ) -> Result<Response<v1::RevokeNodeResponse>, Status> {
+        let v1::RevokeNodeRequest { node, reason } = request.into_inner();
+        drop(self.script(format!("revoke {node} [{reason}]")));
+        Err(Status::permission_denied(
+            "nora (viewer) may not do this: it needs the role admin",
+        ))
+    }
 }
 
 #[tonic::async_trait]

@@ -1,6 +1,6 @@
 //! Runs the real binary, away from the environment of whoever runs the tests.
 
-use crate::controller::{Controller, Script, TOKEN};
+use crate::controller::{self, Controller, Script};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub(crate) struct Ran {
 impl Home {
     pub(crate) fn new() -> Self {
         let home = Self(tempfile::tempdir().expect("a temporary directory"));
-        home.token("operator.token", TOKEN);
+        home.token("operator.token", &controller::token());
         home
     }
 
@@ -107,5 +107,5 @@ pub(crate) async fn run_with(script: Script, args: &[&str]) -> Ran {
 /// A URL where nobody listens.
 pub(crate) async fn nobody() -> String {
     let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    format!("http://{}", free.local_addr().expect("bound"))
+    format!("https://{}", free.local_addr().expect("bound"))
 }

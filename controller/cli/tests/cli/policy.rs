@@ -8,7 +8,7 @@ async fn check(text: &str, more: &[&str]) -> Ran {
     std::fs::write(&file, text).expect("written");
     let mut args = vec!["policy", "check", file.to_str().expect("plain")];
     args.extend(more);
-    home.run("http://127.0.0.1:1", &args).await
+    home.run("https://127.0.0.1:1", &args).await
 }
 
 const DANGEROUS: &str = "reboot = \"auto\"\nrecreate = \"auto\"\nlocal_data_expendable = true\n";
@@ -20,7 +20,7 @@ async fn an_empty_file_is_safe_and_the_command_says_so() {
     let words = ran.out.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words.contains("an empty policy is safe"), "{ran:?}");
     let home = Home::new();
-    let ran = home.run("http://127.0.0.1:1", &["policy", "check"]).await;
+    let ran = home.run("https://127.0.0.1:1", &["policy", "check"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.out.starts_with("the default policy"), "{ran:?}");
 }
@@ -50,7 +50,7 @@ async fn what_the_controller_would_refuse_exits_2_with_the_line_or_the_key() {
     ran.assert_says(&["ladder.hung[0]", "never the answer to hung"]);
     let home = Home::new();
     let ran = home
-        .run("http://127.0.0.1:1", &["policy", "check", "/nowhere.toml"])
+        .run("https://127.0.0.1:1", &["policy", "check", "/nowhere.toml"])
         .await;
     assert_eq!(ran.code, 1, "{ran:?}");
     ran.assert_says(&["cannot read /nowhere.toml"]);

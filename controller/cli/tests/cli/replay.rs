@@ -59,7 +59,7 @@ async fn an_export_is_replayed_without_a_controller() {
     assert_eq!(std::fs::read(&file).expect("written"), empty(FORMAT));
     drop(controller);
     let ran = home
-        .run("http://127.0.0.1:1", &["replay", "--file", name])
+        .run("https://127.0.0.1:1", &["replay", "--file", name])
         .await;
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.out.contains("incomplete"), "{ran:?}");
@@ -77,11 +77,11 @@ async fn what_is_no_recording_or_a_newer_one_is_refused_in_words() {
     ] {
         std::fs::write(&file, bytes).expect("written");
         let ran = home
-            .run("http://127.0.0.1:1", &["replay", "--file", name])
+            .run("https://127.0.0.1:1", &["replay", "--file", name])
             .await;
         assert_eq!(ran.code, 1, "{ran:?}");
         assert!(ran.err.contains(words), "{ran:?}");
     }
-    let ran = home.run("http://127.0.0.1:1", &["replay"]).await;
+    let ran = home.run("https://127.0.0.1:1", &["replay"]).await;
     assert_eq!(ran.code, 2, "{ran:?}");
 }
