@@ -2,7 +2,7 @@
 //!
 //! **Invariants**
 //! - An unknown key is an error, and every error says where it is and what to do.
-//! - Its own listeners do not ask who calls: other addresses than loopback need `--insecure`. The controller is spoken to over TLS only.
+//! - `status_listen` neither encrypts nor asks who calls: another address than loopback needs `--insecure`. The controller is spoken to over TLS only.
 
 use std::{
     collections::BTreeMap,
@@ -65,7 +65,7 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// `/metrics` and `/healthz`.
     pub status_listen: Option<SocketAddr>,
-    /// What peers and the controller probe.
+    /// What peers and the controller probe; it says nothing to anybody.
     pub probe_listen: Option<SocketAddr>,
     /// What `Hello` says of it.
     pub probe_advertise: Option<String>,
@@ -264,11 +264,7 @@ impl Config {
                 flags.insecure,
             )?,
             probe_advertise: file.probe_advertise.or_else(|| file.probe_listen.clone()),
-            probe_listen: place.listen(
-                "probe_listen",
-                file.probe_listen.as_deref(),
-                flags.insecure,
-            )?,
+            probe_listen: place.address("probe_listen", file.probe_listen.as_deref())?,
             dbus_address: file.dbus_address,
             journalctl: file
                 .journalctl

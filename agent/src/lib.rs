@@ -5,7 +5,7 @@
 //! - A fix runs at most once for each order, over restarts of the agent too; its outcome is kept until the controller has it.
 //! - The agent speaks only for its own node, and never reboots or recreates it.
 //!
-//! Left out: identities and encryption (later; listeners are loopback until then). The process round the plugins is `iaso-runner`.
+//! Left out: the process round the plugins is `iaso-runner`, and what TLS and certificates are is `iaso-identity`.
 
 pub mod agent;
 mod alone;

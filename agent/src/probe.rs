@@ -1,19 +1,19 @@
 //! Probes other nodes for the controller, and lets itself be probed.
 //!
 //! **Invariants**
-//! - A round is bounded in targets, ports and time; so is what a caller of our own probe port can hold.
+//! - A round is bounded in targets, ports and time.
+//! - Our own probe port reads nothing, says nothing and holds nobody: that is why it may listen on any address.
 //! - `refused` is told apart from silence: it proves that the machine's kernel answers.
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
     time::Duration,
 };
 
 use futures::{StreamExt as _, stream};
 use iaso_host::{PingCall, types::ConnectOutcome};
 use iaso_proto::v1;
-use tokio::{io::AsyncWriteExt as _, net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 
 use crate::cap::{icmp, net};
 
@@ -22,8 +22,6 @@ const PROBES_MAX: usize = 256;
 /// Most probes at once.
 const AT_ONCE: usize = 32;
 const TIMEOUT_MAX: Duration = Duration::from_secs(30);
-/// Most connections to our own probe port at once; more are closed at once.
-const CALLERS_MAX: usize = 64;
 
 enum Probe {
     Icmp,
@@ -131,28 +129,13 @@ async fn one(target: v1::ProbeTarget, probe: Probe, timeout: Duration) -> v1::Pr
     }
 }
 
-/// Accepts, says one line, closes.
-pub async fn answer(listener: TcpListener, node: String) {
-    let (places, line) = (
-        Arc::new(Semaphore::new(CALLERS_MAX)),
-        Arc::new(format!("iaso-agent {node}\n")),
-    );
+/// Accepts and closes: the caller has its answer by being accepted.
+pub async fn answer(listener: TcpListener) {
     loop {
-        let Ok((mut caller, _)) = listener.accept().await else {
+        if listener.accept().await.is_err() {
             // Out of file descriptors, most likely: give others time to return theirs.
             tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            continue;
-        };
-        let line = Arc::clone(&line);
-        tokio::spawn(async move {
-            let _place = place;
-            // The caller has its answer by being accepted; whether it reads the line does not matter.
-            let _ = tokio::time::timeout(Duration::from_secs(1), caller.write_all(line.as_bytes()))
-                .await;
-        });
+        }
     }
 }
 
@@ -170,7 +153,7 @@ mod tests {
             .local_addr()
             .expect("address")
             .port();
-        tokio::spawn(answer(listener, "styx".into()));
+        tokio::spawn(answer(listener));
         let target = |node: &str, address: &str, ports: &[u16], icmp| v1::ProbeTarget {
             node: node.into(),
             address: address.into(),
@@ -201,5 +184,17 @@ mod tests {
                 ("tcp", "error")
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn who_calls_the_probe_port_is_told_nothing_and_let_go() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let at = listener.local_addr().expect("address");
+        tokio::spawn(answer(listener));
+        let mut caller = tokio::net::TcpStream::connect(at).await.expect("accepted");
+        let mut said = Vec::new();
+        let read = tokio::io::AsyncReadExt::read_to_end(&mut caller, &mut said);
+        let ended = tokio::time::timeout(Duration::from_secs(5), read).await;
+        assert_eq!(ended.expect("let go").expect("closed in order"), 0);
     }
 }

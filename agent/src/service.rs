@@ -75,10 +75,7 @@ pub async fn start(config: Config, stop: CancellationToken) -> Result<TaskTracke
         ));
     }
     if let Some(listener) = probe_listener {
-        tasks.spawn(until(
-            stop.clone(),
-            probe::answer(listener, agent.config.node.clone()),
-        ));
+        tasks.spawn(until(stop.clone(), probe::answer(listener)));
     }
     tasks.spawn(until(stop.clone(), notify::watch()));
     match agent.config.controller.clone() {

@@ -10,7 +10,12 @@ hostnamectl set-hostname {{node}} 2>/dev/null || hostname {{node}}
 # The agent first: if k3s fails, it is the agent that says why.
 # Its token is for this node and for once: the agent removes it when it has its certificate.
 printf '%s\n' {{iaso_token}} > /var/lib/iaso/join.token
-printf 'node = "%s"\ncontroller = "%s"\n' {{node}} {{iaso_controller}} > /etc/iaso/agent.toml
+{
+    printf 'node = "%s"\ncontroller = "%s"\n' {{node}} {{iaso_controller}}
+    printf '%s\n' 'status_listen = "127.0.0.1:9464"' 'probe_listen = "0.0.0.0:7444"' \
+        'kubeconfig = "/var/lib/rancher/k3s/agent/kubelet.kubeconfig"' \
+        '[scripts]' 'k3s-killall = "/usr/local/bin/k3s-killall.sh"'
+} > /etc/iaso/agent.toml
 if command -v iaso-agent >/dev/null 2>&1; then
     systemctl enable --now iaso-agent.service || true
 fi

@@ -40,21 +40,32 @@ impl Place<'_> {
         value: Option<&str>,
         insecure: bool,
     ) -> Result<Option<SocketAddr>, ConfigError> {
-        let Some(value) = value else { return Ok(None) };
-        let address: SocketAddr = value.parse().map_err(|_| {
-            self.error(
-                key,
-                format!("`{value}` is not an address and port, such as 127.0.0.1:9464"),
-            )
-        })?;
+        let Some(address) = self.address(key, value)? else {
+            return Ok(None);
+        };
         if !address.ip().to_canonical().is_loopback() && !insecure {
             let message = format!(
-                "{address} can be reached from other machines, and nothing there asks who is calling yet; \
+                "{address} can be reached from other machines, and nothing there is encrypted or asks who is calling; \
                  use 127.0.0.1, or say --insecure if the network is trusted"
             );
             return Err(self.error(key, message));
         }
         Ok(Some(address))
+    }
+
+    pub(super) fn address(
+        &self,
+        key: &str,
+        value: Option<&str>,
+    ) -> Result<Option<SocketAddr>, ConfigError> {
+        let parsed = value.map(|value| {
+            value.parse().map_err(|_| {
+                let message =
+                    format!("`{value}` is not an address and port, such as 127.0.0.1:9464");
+                self.error(key, message)
+            })
+        });
+        parsed.transpose()
     }
 }
 

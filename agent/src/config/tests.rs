@@ -91,15 +91,24 @@ fn said_aloud_another_address_is_taken_and_flags_go_before_the_file() {
         ..Overrides::default()
     };
     let config = Config::parse(
-        "node = \"styx\"\nprobe_listen = \"0.0.0.0:7444\"",
+        "node = \"styx\"\nstatus_listen = \"0.0.0.0:9464\"",
         Path::new("f"),
         &flags,
     )
     .expect("insecure");
     assert_eq!(
-        (config.node.as_str(), config.probe_advertise.as_deref()),
-        ("tethys", Some("0.0.0.0:7444"))
+        (
+            config.node.as_str(),
+            config.status_listen.map(|at| at.port())
+        ),
+        ("tethys", Some(9464))
     );
+}
+
+#[test]
+fn the_probe_port_is_for_other_machines_and_needs_no_word() {
+    let config = parse("probe_listen = \"0.0.0.0:7444\"").expect("good");
+    assert_eq!(config.probe_advertise.as_deref(), Some("0.0.0.0:7444"));
 }
 
 #[test]

@@ -134,9 +134,9 @@ impl Rounds {
     fn target(&self, node: &NodeName) -> Option<Target> {
         let subject = self.subjects.get(node)?;
         let mut tcp_ports = subject.tcp_ports.clone();
-        // The agent's own listener, when it listens where the node is.
+        // The agent's own listener, when it listens where the node is, or on every address of it.
         if let Some(own) = self.sessions.probe_address(node)
-            && own.ip() == subject.address
+            && (own.ip() == subject.address || own.ip().is_unspecified())
             && !tcp_ports.contains(&own.port())
         {
             tcp_ports.push(own.port());

@@ -87,7 +87,7 @@ fn spawn(paths: &Paths, lab: &Path, log: &Path) -> Result<Child> {
         .arg("--")
         .arg(programs::program("iaso-controller")?);
     command
-        .args(["run", "--insecure", "--config"])
+        .args(["run", "--config"])
         .arg(&paths.controller_config);
     command
         .env(LAB_VARIABLE, lab)

@@ -181,7 +181,7 @@ fn head(addresses: &Addresses, base_url: &str, real: bool) -> Result<String> {
         Ok(path) => PathBuf::from(path),
         Err(_) => programs::program("iaso-compile")?,
     };
-    let status = SocketAddr::new(controller.ip(), 9465);
+    let status = SocketAddr::from(([127, 0, 80, 1], 9465));
     Ok(format!(
         "listen = \"{controller}\"\nstatus_listen = \"{status}\"\ndata_dir = \"data\"\ncompiler = \"{}\"\nheartbeat_secs = 1\n\
          [cluster]\nkubeconfig = \"kubeconfig\"\npoll_secs = 1\ntimeout_secs = {timeout}\nevict_secs = 10\n\

@@ -166,17 +166,21 @@ async fn what_other_machines_can_reach_needs_insecure_said_aloud() -> Result<()>
     run("iaso-controller", &["check", "--config", &config])
         .await?
         .assert(0, &[]);
-    for key in ["status_listen", "probe_listen"] {
-        let text = format!("node = \"styx\"\n{key} = \"0.0.0.0:7444\"\n");
-        let config = write(dir.path(), "agent.toml", &text)?;
-        let said = [
-            key,
-            "can be reached from other machines",
-            "127.0.0.1",
-            "--insecure",
-        ];
-        agent_refuses(&config, &said).await?;
-    }
+    let text = "node = \"styx\"\nstatus_listen = \"0.0.0.0:9464\"\n";
+    let config = write(dir.path(), "agent.toml", text)?;
+    let said = [
+        "status_listen",
+        "can be reached from other machines",
+        "127.0.0.1",
+        "--insecure",
+    ];
+    agent_refuses(&config, &said).await?;
+    // It says nothing to anybody, and is there for other machines.
+    let text = "node = \"styx\"\nprobe_listen = \"0.0.0.0:7444\"\n";
+    let config = write(dir.path(), "probed.toml", text)?;
+    run("iaso-agent", &["check-config", "--config", &config])
+        .await?
+        .assert(0, &[]);
     let config = agent_config(dir.path(), "styx", "http://192.0.2.1:7443", "/t")?;
     let said = ["controller", "https://HOST:PORT", "TLS"];
     agent_refuses(&config, &said).await?;
