@@ -30,7 +30,7 @@ enum Command {
         /// The configuration
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// Allow status_listen, which is not encrypted, on addresses that other machines can reach
+        /// Allow `status_listen`, which is not encrypted, on addresses that other machines can reach
         #[arg(long)]
         insecure: bool,
     },
@@ -62,7 +62,7 @@ struct Run {
     /// Where the agent keeps what it must not forget
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Allow status_listen, which is not encrypted, on addresses that other machines can reach
+    /// Allow `status_listen`, which is not encrypted, on addresses that other machines can reach
     #[arg(long)]
     insecure: bool,
 }
