@@ -25,7 +25,11 @@ pub(crate) enum Stage {
     /// Nobody knows whether it was taken.
     Doubt { since: Ms },
     /// A fix, and to which session it was ordered.
-    Fix { ordered: Option<u32> },
+    Fix {
+        ordered: Option<u32>,
+        /// A controller before this one may have ordered it.
+        again: bool,
+    },
 }
 
 /// What is looked at already, and when it last was.

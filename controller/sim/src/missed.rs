@@ -99,9 +99,11 @@ impl Sim<'_> {
             let said = self.judge.decisions.get(&(i.id.clone(), rung.clone()));
             said == Some(&false)
         });
-        let smaller = matches!(rung, Rung::Recreate)
-            && mode(policy, setup, &Rung::Reboot) == Mode::Approve
-            && self.scenario.operator.answer != Answer::Yes;
+        let asks_before = |smaller: Rung| mode(policy, setup, &smaller) == Mode::Approve;
+        let off = self.truth.has(ix, |f| f == Fault::PowerOff);
+        let smaller = self.scenario.operator.answer != Answer::Yes
+            && ((*rung == Rung::Recreate && asks_before(Rung::Reboot))
+                || (off && *rung != Rung::Start && asks_before(Rung::Start)));
         if self.late && self.now.saturating_sub(strike.at) < LATE {
             return "time";
         }

@@ -66,10 +66,7 @@ impl Sim<'_> {
             return self.order(effect);
         }
         if matches!(effect.action, Action::ApplyFix { .. }) {
-            self.driver
-                .pursuits
-                .insert(id.clone(), Stage::Fix { ordered: None });
-            return self.pursue(self.driver.life, &id);
+            return self.fix(&id, false);
         }
         self.driver.pursuits.insert(id, Stage::Sent);
         let life = self.driver.life;
@@ -82,11 +79,25 @@ impl Sim<'_> {
         );
     }
 
+    /// `again`: a controller before this one may have ordered it, so only the agent can say that it never began.
+    fn fix(&mut self, effect: &EffectId, again: bool) {
+        let stage = Stage::Fix {
+            ordered: None,
+            again,
+        };
+        self.driver.pursuits.insert(effect.clone(), stage);
+        self.pursue(self.driver.life, effect);
+    }
+
     /// What a controller before this one began and did not see the end of.
     pub(crate) fn resume(&mut self) {
         let unsettled: Vec<EffectState> = self.driver.ledger.unsettled().cloned().collect();
         for state in unsettled {
             let id = state.effect.id.clone();
+            if matches!(state.effect.action, Action::ApplyFix { .. }) {
+                self.fix(&id, true);
+                continue;
+            }
             if kind(&state.effect.action).is_none() || self.plant.repeats_after_crash() {
                 self.execute(state.effect);
                 continue;
@@ -235,7 +246,7 @@ impl Sim<'_> {
             None | Some(Stage::Sent) => {}
             Some(Stage::Following(number)) => self.follow(effect, number),
             Some(Stage::Doubt { since }) => self.doubt(effect, since),
-            Some(Stage::Fix { ordered }) => self.pursue_fix(effect, ordered),
+            Some(Stage::Fix { ordered, again }) => self.pursue_fix(effect, ordered, again),
         }
     }
 
@@ -314,7 +325,7 @@ impl Sim<'_> {
     }
 
     /// Ordered again to each new session, until the agent answers or its deadline has passed for certain.
-    fn pursue_fix(&mut self, effect: &EffectId, ordered: Option<u32>) {
+    fn pursue_fix(&mut self, effect: &EffectId, ordered: Option<u32>, again: bool) {
         let Some(state) = self.driver.ledger.effect(effect) else {
             return;
         };
@@ -337,17 +348,20 @@ impl Sim<'_> {
             return;
         };
         let session = self.truth.hosts[node].session.map(|s| s.number);
-        if session.is_none() && ordered.is_none() && spent < deadline {
+        let maybe_ordered = ordered.is_some() || again;
+        if session.is_none() && !maybe_ordered && spent < deadline {
             self.driver.pursuits.remove(effect);
             return self.tell_outcome(effect, not_started("unavailable"));
         }
-        if session.is_none() && ordered.is_some() {
+        if session.is_none() && maybe_ordered {
             self.tell_outcome(effect, in_doubt());
         }
         if session.is_some() && session != ordered && spent < deadline {
-            self.driver
-                .pursuits
-                .insert(effect.clone(), Stage::Fix { ordered: session });
+            let stage = Stage::Fix {
+                ordered: session,
+                again,
+            };
+            self.driver.pursuits.insert(effect.clone(), stage);
             let effect = Box::new(whole);
             self.later(250, Event::FixArrives { node, effect });
         }

@@ -53,6 +53,9 @@ impl Work<'_> {
             Some((at, outcome)) => (*at, outcome),
             None => (last.intended, &Outcome::Started { operation: None }),
         };
+        if let Outcome::NotStarted { class, detail } = outcome {
+            return self.not_ordered(incident, rung, at, &format!("({class}): {detail}"));
+        }
         let Outcome::Done { yielded, .. } = outcome else {
             let (class, detail) = trouble(outcome);
             return self.end(
@@ -93,6 +96,18 @@ impl Work<'_> {
             let of = format!("{} has until then to help", rung.rung);
             self.waiting.insert(Waiting::Patience { until, of });
         }
+    }
+
+    /// An order that did not reach the agent is no attempt at the fix: the rung is begun again, later each time.
+    fn not_ordered(&mut self, incident: &Incident, rung: &RungState, at: Tick, why: &str) {
+        let begun = usize::try_from(incident.attempts(&rung.rung)).unwrap_or(usize::MAX);
+        let until = self.retry_at(at, begun);
+        if self.s.now >= until {
+            let why = format!("the order did not begin {why}");
+            return self.end(incident, rung, RungResult::Moot, why);
+        }
+        let of = format!("order {begun} did not begin {why}");
+        self.waiting.insert(Waiting::Patience { until, of });
     }
 
     fn begin_fix(&mut self, incident: &Incident, rung: &RungState, name: &str) {

@@ -37,6 +37,23 @@ impl Work<'_> {
         )
     }
 
+    /// Facts that contradict each other by turns, such as probes on a network that loses some, never last: nothing follows from them, so a
+    /// person must hear of it.
+    pub(super) fn tell_restless(&mut self, incident: &Incident) {
+        let long = Duration::from_secs(self.policy.rejoin_secs);
+        let was_done = !incident.rungs.is_empty() || !incident.effects.is_empty();
+        if was_done || self.s.now.since(incident.opened) < long {
+            return;
+        }
+        let said = format!(
+            "{} has not been well for {} min, and what is seen of it changes before anything could follow from it; now it is {}. Iaso goes on looking; look at it yourself",
+            self.name,
+            self.s.now.since(incident.opened).as_secs() / 60,
+            self.node.diagnosis
+        );
+        self.page("restless", self.with_runbook(&said));
+    }
+
     /// Somebody was told that this node flaps, by another of its incidents: once in a while is enough.
     fn flapping_is_known(&self) -> bool {
         let about = Diagnosis::Flapping.to_string();

@@ -298,6 +298,7 @@ impl<'a> Work<'a> {
                 until,
                 of: "the facts must last before anything is done".into(),
             });
+            self.tell_restless(incident);
             self.explain_unknown(incident);
             return;
         }
