@@ -216,6 +216,13 @@ impl History {
         self.cases.get(id)
     }
 
+    /// A person has the node in hand.
+    pub(crate) fn is_parked(&self, node: &NodeName) -> bool {
+        self.cases
+            .values()
+            .any(|case| &case.node == node && case.standing == Standing::Parked)
+    }
+
     /// What an incident was last said to be.
     pub(crate) fn diagnosis(&self, id: &IncidentId) -> Option<Diagnosis> {
         self.case(id).map(|case| case.diagnosis)

@@ -1,8 +1,8 @@
 //! What is seen now, as the checker reads the world: plain, strict, and without the engine's words.
 
+use crate::history::History;
 use iaso_engine::fact::{KubeNode, MachineSeen, MachineState, Observer, ProbeOutcome, Ready};
 use iaso_engine::id::NodeName;
-use iaso_engine::ledger::Standing;
 use iaso_engine::plan::Situation;
 use iaso_engine::time::Tick;
 use iaso_engine::world::{AgentLink, NodeFacts};
@@ -83,7 +83,7 @@ pub(crate) fn lost(s: &Situation<'_>) -> (usize, usize) {
 }
 
 /// Silent on every channel for as long as the policy asks, and no person has it in hand.
-pub(crate) fn is_dark(s: &Situation<'_>, node: &NodeName) -> bool {
+pub(crate) fn is_dark(s: &Situation<'_>, history: &History, node: &NodeName) -> bool {
     let Some(facts) = s.world.nodes.get(node) else {
         return false;
     };
@@ -98,11 +98,7 @@ pub(crate) fn is_dark(s: &Situation<'_>, node: &NodeName) -> bool {
                 Some(at) => age_secs(s.now, at) >= s.policy.lease_stale_secs,
                 None => old,
             });
-    let in_hand = s
-        .ledger
-        .open_incident(node)
-        .is_some_and(|i| i.standing == Standing::Parked);
-    agent_silent && lease_silent && !answers_anybody(s, node) && !in_hand
+    agent_silent && lease_silent && !answers_anybody(s, node) && !history.is_parked(node)
 }
 
 /// Whether the controller's own probe reached this node lately.
@@ -179,12 +175,16 @@ pub(crate) fn lost_by_kubernetes(s: &Situation<'_>, node: &NodeName) -> bool {
 }
 
 /// A zone, an image or the like of this node of which two nodes and more than half are dark, if it is not the whole cluster.
-pub(crate) fn dark_domain(s: &Situation<'_>, node: &NodeName) -> Option<(String, usize, usize)> {
+pub(crate) fn dark_domain(
+    s: &Situation<'_>,
+    history: &History,
+    node: &NodeName,
+) -> Option<(String, usize, usize)> {
     let own = &s.inventory.nodes.get(node)?.domains;
     own.iter().find_map(|(key, value)| {
         let same = s.inventory.nodes.values();
         let same: Vec<_> = same.filter(|n| n.domains.get(key) == Some(value)).collect();
-        let dark = same.iter().filter(|n| is_dark(s, &n.name)).count();
+        let dark = same.iter().filter(|n| is_dark(s, history, &n.name)).count();
         let failing = dark >= 2
             && dark.saturating_mul(2) > same.len()
             && same.len() < s.inventory.nodes.len();

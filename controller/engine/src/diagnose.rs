@@ -50,6 +50,8 @@ pub struct Assessment {
     pub faults: Vec<Fault>,
     /// Nothing shows that it ever joined.
     pub stranger: bool,
+    /// Critical findings that are neither repeated nor taken back, in words.
+    pub doubts: Vec<String>,
     /// What it is, were this node alone in the world.
     pub alone: Diagnosis,
     /// What it is.
@@ -116,6 +118,8 @@ pub struct Assessments {
     pub storm: Option<Waiting>,
     /// Nodes of a failure domain that fails as a whole, and which.
     pub domains: BTreeMap<NodeName, Waiting>,
+    /// The node for which a person is told that Kubernetes is silent of every node, and since when.
+    pub silent_api: Option<(NodeName, Tick)>,
     /// Providers that say nothing useful of any of their machines.
     pub outages: BTreeMap<String, Waiting>,
     /// The policy of each node for which something is different.
@@ -154,8 +158,10 @@ impl Assessments {
         todo.extend(self.restless.iter().cloned());
         todo.retain(|name| self.listen(s, name));
         let untouched = self.nodes.len().saturating_sub(todo.len());
+        self.silent_api = None;
         if untouched == 0 {
             cluster::distrust_api(self);
+            self.silent_api = cluster::silent_api(s, self);
         }
         if self.choose_observers(s, &todo) && untouched > 0 {
             // Who counts has changed: every word about anybody weighs differently.
@@ -221,6 +227,11 @@ impl Assessments {
             node.alone = Diagnosis::Isolated;
         }
         node.bad_since = bad_since(s, policy, node);
+        if let Some((first, since)) = &self.silent_api
+            && first == name
+        {
+            node.bad_since = node.bad_since.or(Some(*since));
+        }
         node.diagnosis = node.alone;
         if node.bad_since.is_some() && is_flapping(s, policy, name, node.alone) {
             node.diagnosis = Diagnosis::Flapping;
@@ -242,6 +253,10 @@ fn listen(s: &Situation<'_>, policy: &Policy, spec: &NodeSpec) -> Assessment {
         Agent::Up { .. } => channel::faults(s, policy, facts),
         Agent::Lapsed | Agent::Gone { .. } | Agent::Unknown => Vec::new(),
     };
+    let doubts = match agent {
+        Agent::Up { .. } => channel::doubts(policy, facts, &faults),
+        Agent::Lapsed | Agent::Gone { .. } | Agent::Unknown => Vec::new(),
+    };
     Assessment {
         role: spec.role,
         skew_secs: channel::skew_secs(s, facts),
@@ -253,6 +268,7 @@ fn listen(s: &Situation<'_>, policy: &Policy, spec: &NodeSpec) -> Assessment {
         machine: channel::machine(s, spec, facts),
         faults,
         stranger: false,
+        doubts,
         alone: Diagnosis::Unknown,
         diagnosis: Diagnosis::Unknown,
         evidence: Vec::new(),
@@ -265,7 +281,10 @@ fn is_observer(s: &Situation<'_>, name: &NodeName, node: &Assessment) -> bool {
     let known = s.world.nodes.contains_key(name);
     let fit = known && node.self_health <= SELF_HEALTH_MAX && node.skew_secs.is_none();
     let lease_good = !matches!(node.lease, Lease::Stale { .. } | Lease::NotReady { .. });
-    fit && matches!(node.agent, Agent::Up { .. }) && lease_good && node.faults.is_empty()
+    fit && matches!(node.agent, Agent::Up { .. })
+        && lease_good
+        && node.faults.is_empty()
+        && node.doubts.is_empty()
 }
 
 /// What answers, or does not, is the rescue image that Iaso booted: it says nothing of the machine's own system, which was isolated.
@@ -346,6 +365,8 @@ fn with_agent(
             Diagnosis::NotReady
         }
         Lease::Fresh | Lease::Absent if node.unheard_since.is_some() => Diagnosis::PartialPartition,
+        // A fault that was named and not taken back: unknown is never healthy.
+        Lease::Fresh | Lease::Absent if !node.doubts.is_empty() => Diagnosis::Unknown,
         Lease::Fresh | Lease::Absent => Diagnosis::Healthy,
         Lease::NotReady { .. } | Lease::Young | Lease::Unknown { .. } => Diagnosis::Unknown,
     }

@@ -7,7 +7,7 @@ use crate::fact::{
 use crate::id::NodeName;
 use crate::time::Tick;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A value and when it was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,9 @@ pub struct PluginRun {
     pub fault: Option<PluginFault>,
     /// Since when every run found something critical; `None`: the latest did not.
     pub critical_since: Option<Tick>,
+    /// Codes of which its last plain word was "critical": a run that breaks, or cannot tell, takes none of them back.
+    #[serde(default)]
+    pub accuses: BTreeSet<String>,
 }
 
 /// What is known of one node.
@@ -145,13 +148,8 @@ impl World {
                 fault,
             } => {
                 let plugins = &mut self.node(node).plugins;
-                let before = plugins.get(&plugin).and_then(|p| p.value.critical_since);
-                let critical = findings.iter().any(|f| f.severity == Severity::Critical);
-                let value = PluginRun {
-                    findings,
-                    fault,
-                    critical_since: critical.then(|| before.unwrap_or(now)),
-                };
+                let before = plugins.get(&plugin).map(|p| &p.value);
+                let value = PluginRun::after(before, now, findings, fault);
                 plugins.insert(plugin, Seen { at: now, value });
             }
             Observation::Kube { node, seen } => {
@@ -198,6 +196,33 @@ impl World {
 
     fn node(&mut self, name: NodeName) -> &mut NodeFacts {
         self.nodes.entry(name).or_default()
+    }
+}
+
+impl PluginRun {
+    fn after(
+        before: Option<&Self>,
+        now: Tick,
+        findings: Vec<Finding>,
+        fault: Option<PluginFault>,
+    ) -> Self {
+        let codes = |wanted: Severity| {
+            let found = findings.iter().filter(move |f| f.severity == wanted);
+            found.map(|f| f.code.clone())
+        };
+        let critical = codes(Severity::Critical).next().is_some();
+        let told: BTreeSet<String> = codes(Severity::Unknown).collect();
+        let open = |code: &&String| fault.is_some() || told.contains(*code);
+        let old = before.into_iter().flat_map(|run| &run.accuses);
+        let accuses = old.filter(open).cloned();
+        let accuses = accuses.chain(codes(Severity::Critical)).collect();
+        Self {
+            critical_since: critical
+                .then(|| before.and_then(|run| run.critical_since).unwrap_or(now)),
+            accuses,
+            findings,
+            fault,
+        }
     }
 }
 

@@ -255,6 +255,52 @@ fn every_lease_stale_at_once_touches_nobody() {
     assert_eq!(night.trace(), "");
 }
 
+/// Catches: a storm of stale leases in which nobody is touched, and nobody is told either.
+#[test]
+fn leases_that_stay_stale_are_one_page_and_touch_nobody() {
+    let mut night = Night::new();
+    night.at.push((60, |n| n.every_lease_stale = true));
+    night.at.push((2_000, |n| n.every_lease_stale = false));
+    let mut told = night.clone();
+    told.at
+        .push((60, |n| n.api_trouble = Some("timed out".into())));
+    told.at.push((2_000, |n| n.api_trouble = None));
+    let night = night.run(2_200);
+    insta::assert_snapshot!("leases_stay_stale", night.trace());
+    for night in [night, told.run(2_200)] {
+        assert_eq!(night.intended("page"), 1, "{}", night.trace());
+        assert_eq!(night.ledger.effects().count(), 1, "{}", night.trace());
+        assert!(night.closed(), "{}", night.trace());
+    }
+}
+
+/// Catches: a check that named a fault and fell silent, broke or cannot tell, and whose node is then called healthy.
+#[test]
+fn a_fault_that_nobody_takes_back_is_not_healed_by_silence() {
+    let named = |n: &mut Night| {
+        n.host("styx").findings = vec![critical("coredns.timeout", &[])];
+    };
+    let mut silent = Night::new();
+    silent.at.push((60, named));
+    silent.at.push((120, |n| n.host("styx").reports = false));
+    let mut unsure = Night::new();
+    unsure.at.push((60, named));
+    unsure.at.push((120, |n| {
+        let unknown = iaso_engine::fact::Severity::Unknown;
+        n.host("styx").findings[0].severity = unknown;
+    }));
+    for mut night in [silent, unsure] {
+        night = night.run(900);
+        assert!(!night.closed(), "{}", night.trace());
+        night.at.push((900, |n| {
+            n.host("styx").findings.clear();
+            n.host("styx").reports = true;
+        }));
+        let night = night.run(1_100);
+        assert!(night.closed(), "{}", night.trace());
+    }
+}
+
 #[test]
 fn a_home_node_without_provider_ends_at_a_page() {
     let mut night = Night::new();

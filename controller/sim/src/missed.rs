@@ -5,6 +5,7 @@
 
 use crate::cloud::Kind;
 use crate::judge::{Act, Wrong};
+use crate::queue::Vantage;
 use crate::reading::{expendable, mode};
 use crate::scenario::{Answer, Fault, Ix, Ms, RebootManner, RecreateManner, SECOND};
 use crate::sim::Sim;
@@ -320,7 +321,7 @@ impl Sim<'_> {
             .all()
             .filter(|n| self.truth.setup(*n).joined)
             .count();
-        if down >= 2 && down.saturating_mul(2) > joined {
+        if (down >= 2 && down.saturating_mul(2) > joined) || self.looks_cut_off() {
             return Some("controller-may-be-cut-off");
         }
         let unsettled = self
@@ -363,6 +364,13 @@ impl Sim<'_> {
         let lossy = self.scenario.net.loss > 100;
         let young = self.now.saturating_sub(since) < 300 * SECOND;
         lossy.then_some("lossy-network").or(young.then_some("time"))
+    }
+
+    /// The controller lost most of the nodes, and reaches none of those.
+    fn looks_cut_off(&self) -> bool {
+        let lost = |ix: &Ix| !self.truth.hosts[*ix].shape.session;
+        let reached = |ix| self.truth.reaches(Vantage::Controller, ix);
+        self.most_are_lost() && !self.truth.hosts.all().filter(lost).any(reached)
     }
 
     /// Most of the failure domain that it is declared to be in is down.

@@ -278,7 +278,7 @@ impl Sim<'_> {
     }
 
     /// The controller has no session with most of the nodes that joined, or with none of them.
-    fn most_are_lost(&self) -> bool {
+    pub(crate) fn most_are_lost(&self) -> bool {
         let joined = |ix: &Ix| self.truth.setup(*ix).joined;
         let of = self.truth.hosts.all().filter(joined).count();
         let has_none = |ix: &Ix| !self.truth.hosts[*ix].shape.session;

@@ -8,7 +8,7 @@ use iaso_engine::ledger::Standing;
 use iaso_engine::plan::Situation;
 use iaso_engine::record::Rung;
 
-pub(super) fn no_storm(s: &Situation<'_>, _: &History, _: &Effect) -> Broken {
+pub(super) fn no_storm(s: &Situation<'_>, history: &History, _: &Effect) -> Broken {
     let (lost, of) = sight::lost(s);
     let reaches = s
         .inventory
@@ -23,7 +23,7 @@ pub(super) fn no_storm(s: &Situation<'_>, _: &History, _: &Effect) -> Broken {
         .inventory
         .nodes
         .keys()
-        .filter(|n| sight::is_dark(s, n))
+        .filter(|n| sight::is_dark(s, history, n))
         .count();
     let limit = match s.policy.storm_limit {
         0 => (s.inventory.nodes.len() / 3).max(1),
@@ -37,8 +37,8 @@ pub(super) fn no_storm(s: &Situation<'_>, _: &History, _: &Effect) -> Broken {
     })
 }
 
-pub(super) fn no_domain_failure(s: &Situation<'_>, _: &History, effect: &Effect) -> Broken {
-    let (domain, dark, of) = sight::dark_domain(s, &effect.node)?;
+pub(super) fn no_domain_failure(s: &Situation<'_>, history: &History, effect: &Effect) -> Broken {
+    let (domain, dark, of) = sight::dark_domain(s, history, &effect.node)?;
     Some((
         "no-domain-failure",
         format!("{dark} of the {of} nodes of {domain} are down at once"),

@@ -225,6 +225,23 @@ pub(super) fn faults(s: &Situation<'_>, policy: &Policy, facts: &NodeFacts) -> V
     all
 }
 
+/// Findings whose last plain word was "critical", and that no fresh word repeats or takes back: nobody knows whether they still hold.
+pub(super) fn doubts(policy: &Policy, facts: &NodeFacts, faults: &[Fault]) -> Vec<String> {
+    let named =
+        |plugin: &str, code: &str| faults.iter().any(|f| f.plugin == plugin && f.code == code);
+    let mut all = Vec::new();
+    for (plugin, run) in &facts.plugins {
+        let open = run.value.accuses.iter();
+        let open = open.filter(|code| policy.acts_on(code) && !named(plugin, code));
+        all.extend(
+            open.map(|code| {
+                format!("{plugin} said {code}, and has not said lately that it is over")
+            }),
+        );
+    }
+    all
+}
+
 /// How far the agent's clock is off, seconds, if that is more than the policy takes.
 pub(super) fn skew_secs(s: &Situation<'_>, facts: &NodeFacts) -> Option<i64> {
     facts.heartbeat?;

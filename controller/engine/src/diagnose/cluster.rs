@@ -4,12 +4,14 @@
 
 use crate::diagnose::channel::{Agent, Lease, Machine};
 use crate::diagnose::{Assessment, Assessments};
-use crate::fact::NodeSpec;
+use crate::fact::{NodeSpec, Role};
 use crate::id::NodeName;
 use crate::ledger::Standing;
 use crate::plan::Situation;
 use crate::record::{Diagnosis, Waiting};
+use crate::time::Tick;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 impl Assessments {
     fn troubled(&self) -> impl Iterator<Item = (&NodeName, &Assessment)> {
@@ -34,6 +36,27 @@ pub(super) fn distrust_api(all: &mut Assessments) {
             ),
         };
     }
+}
+
+/// Kubernetes has said nothing that counts of any node whose agent speaks, for as long as settling takes: somebody should know, and one
+/// page is enough. Whoever comes first by name has it.
+pub(super) fn silent_api(s: &Situation<'_>, all: &Assessments) -> Option<(NodeName, Tick)> {
+    let up = || {
+        let alive = all.nodes.iter();
+        alive.filter(|(_, a)| matches!(a.agent, Agent::Up { .. }))
+    };
+    let silent = |a: &Assessment| matches!(a.lease, Lease::Unknown { .. });
+    let (first, _) = up().next()?;
+    // A server that is away is why, and has its own page.
+    let away = |a: &Assessment| a.role == Role::Server && !matches!(a.agent, Agent::Up { .. });
+    if !up().all(|(_, a)| silent(a)) || all.nodes.values().any(away) {
+        return None;
+    }
+    let changes = s.world.nodes.values();
+    let changes = changes.filter_map(|f| f.kube.as_ref()?.value.lease_changed);
+    let since = changes.fold(s.world.since, Tick::max);
+    let long = Duration::from_secs(s.policy.settle_secs);
+    (s.now.since(since) >= long).then(|| (first.clone(), since))
 }
 
 fn count(n: usize) -> u32 {

@@ -38,6 +38,7 @@ pub(super) fn words(node: &Assessment) -> Vec<String> {
             fault.plugin, fault.code, fault.summary
         ));
     }
+    all.extend(node.doubts.iter().cloned());
     all
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 impl Work<'_> {
     pub(super) fn tell(&mut self, incident: &Incident, why: String) {
-        let why = self.of_only_node().map_or(why, ToOwned::to_owned);
+        let why = self.of_whole_cluster().map_or(why, ToOwned::to_owned);
         self.explain_unknown(incident);
         // One page for what holds the whole cluster or is a provider's trouble, not one for each node.
         let first = self
@@ -29,12 +29,22 @@ impl Work<'_> {
         self.waiting.insert(Waiting::Person { why });
     }
 
-    /// What to say instead where nobody can tell whose the trouble is.
-    fn of_only_node(&self) -> Option<&'static str> {
+    /// What to say instead where the trouble is not the node's, or nobody can tell whose it is.
+    fn of_whole_cluster(&self) -> Option<&'static str> {
         let alone = self.all.nodes.len() == 1;
-        (alone && self.node.diagnosis == Diagnosis::ControllerCutOff).then_some(
-            "it is the only node, so nobody but this controller can be asked: a machine that is gone and a controller that is cut off look the same from here. Look at both; nothing is done to it by itself",
-        )
+        let silent = self.all.silent_api.as_ref();
+        let named = silent.is_some_and(|(first, _)| first == self.name);
+        if alone && self.node.diagnosis == Diagnosis::ControllerCutOff {
+            Some(
+                "it is the only node, so nobody but this controller can be asked: a machine that is gone and a controller that is cut off look the same from here. Look at both; nothing is done to it by itself",
+            )
+        } else if named && self.node.diagnosis == Diagnosis::Unknown {
+            Some(
+                "Kubernetes says nothing that counts of any node, and the agents are well: look at the API server, its datastore and its load; no node is touched for that",
+            )
+        } else {
+            None
+        }
     }
 
     /// Facts that contradict each other by turns, such as probes on a network that loses some, never last: nothing follows from them, so a
