@@ -197,7 +197,11 @@ impl Sim<'_> {
             Rung::Reboot => Kind::Reboot,
             Rung::Recreate | Rung::Fix(_) | Rung::Rescue | Rung::Page => Kind::Recreate,
         };
-        let taken = |a: &Act| a.node == ix && a.kind == needed && a.at >= since;
+        // One of this incident that came before this fault, which nobody could tell from the one before it.
+        let incident = self.driver.ledger.open_incident(&setup.name);
+        let told = incident.filter(|i| self.told(ix, &i.id));
+        let before = |a: &Act| told.is_some_and(|i| i.id == a.incident);
+        let taken = |a: &Act| a.node == ix && a.kind == needed && (a.at >= since || before(a));
         if self.judge.acts.iter().any(taken) {
             return Some("tried");
         }

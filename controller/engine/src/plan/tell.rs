@@ -211,6 +211,18 @@ impl Work<'_> {
         }
     }
 
+    /// Where nothing but the policy's `observe` and a person stand before a rung, nothing more happens by itself: somebody is told.
+    pub(super) fn tell_observed(&mut self, rung: &Rung, closed: &[Waiting]) {
+        let of_person = |w: &Waiting| matches!(w, Waiting::ObserveOnly { .. }) || needs_person(w);
+        if closed.iter().all(of_person) {
+            let said = format!(
+                "{} is {}: {rung} would be next, and the policy only observes it: nothing more is done by itself. Look at the node; with mode approve you could say yes here",
+                self.name, self.node.diagnosis
+            );
+            self.page(&format!("{rung}: only observed"), self.with_runbook(&said));
+        }
+    }
+
     /// Tells whoever can open a closed gate.
     pub(crate) fn ask(&mut self, incident: &Incident, rung: &Rung, closed: &[Waiting]) {
         let long = Duration::from_secs(self.policy.rejoin_secs);

@@ -331,6 +331,7 @@ impl<'a> Work<'a> {
 
     fn observe(&mut self, incident: &Incident, rung: Rung, why: String) {
         let closed = self.closed(incident, &rung, incident.diagnosed);
+        self.tell_observed(&rung, &closed);
         let only = |w: &Waiting| matches!(w, Waiting::ObserveOnly { .. });
         let would = closed.iter().all(only);
         self.waiting.extend(closed);
