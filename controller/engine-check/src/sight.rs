@@ -35,8 +35,13 @@ pub(crate) fn session_since(s: &Situation<'_>, node: &NodeName) -> Option<Tick> 
 
 /// Its agent has been silent for as long as the policy asks; one never heard of, for as long as this controller has listened.
 pub(crate) fn agent_silent(s: &Situation<'_>, node: &NodeName) -> bool {
+    agent_silence_secs(s, node) >= s.policy.agent_gone_secs
+}
+
+/// For how long nothing was heard of its agent; of one never heard of, since this controller began to listen.
+pub(crate) fn agent_silence_secs(s: &Situation<'_>, node: &NodeName) -> u64 {
     let spoke = s.world.nodes.get(node).and_then(last_word);
-    age_secs(s.now, spoke.unwrap_or(s.world.since)) >= s.policy.agent_gone_secs
+    age_secs(s.now, spoke.unwrap_or(s.world.since))
 }
 
 /// What Kubernetes says of a node, if the API server answers and said it lately.

@@ -56,6 +56,10 @@ impl Question<'_> {
 /// One gate's answer; `None`: open.
 pub type Answer = (&'static str, Option<Waiting>);
 
+/// At least so long, or the policy's `silence_secs` if that is less, lies between the last word of a machine's agent, or the moment from
+/// which this controller listens, and its wipe.
+const WIPE_SILENCE: Duration = Duration::from_secs(90);
+
 type Gate = fn(&Question<'_>) -> Option<Waiting>;
 
 /// So few other observers that a quorum may be all but one of them.
@@ -330,13 +334,24 @@ fn lost_by_kubernetes(q: &Question<'_>) -> Option<Waiting> {
 }
 
 /// What answered a probe a moment ago and is silent to all now may only be hard to hear: where answers are lost, a few in a row say little.
+/// And nothing is wiped whose agent spoke a moment ago, however hasty the policy is.
 fn lasting_silence(q: &Question<'_>) -> Option<Waiting> {
-    let facts = q.situation.world.nodes.get(&q.incident.node)?;
+    let s = q.situation;
+    let facts = s.world.nodes.get(&q.incident.node)?;
+    if *q.rung == Rung::Recreate {
+        let spoke = facts.heartbeat.unwrap_or(s.world.since);
+        let long = WIPE_SILENCE.min(Duration::from_secs(q.policy.silence_secs));
+        let until = spoke.after(long);
+        if s.now < until {
+            let of = "its agent spoke not long ago".into();
+            return Some(Waiting::Patience { until, of });
+        }
+    }
     let answered = facts.answered?;
     let until = answered.after(Duration::from_secs(q.policy.silence_secs));
     let fade = Duration::from_secs(q.policy.probe_fresh_secs);
     let rescue = q.incident.was_rescue(answered, fade);
-    (!q.answers() && !rescue && q.situation.now < until).then(|| Waiting::Patience {
+    (!q.answers() && !rescue && s.now < until).then(|| Waiting::Patience {
         until,
         of: "it answered a probe not long ago".into(),
     })

@@ -452,6 +452,25 @@ fn an_observed_rung_is_recorded_and_not_taken() {
     assert_eq!(night.intended("reboot"), 0);
 }
 
+/// Catches an engine that a hasty policy can hurry: 60 s of darkness are too few for a wipe, whoever asked for them.
+#[test]
+fn nothing_is_wiped_within_ninety_seconds_of_its_agents_last_word() {
+    let mut night = Night::new();
+    night.policy.confirm_secs = 0;
+    night.policy.agent_gone_secs = 10;
+    night.policy.lease_stale_secs = 10;
+    night
+        .replies
+        .insert("reboot", vec![failed("the action ended in error")]);
+    night.at.push((60, |n| n.cut("styx")));
+    let early = night.clone().run(148);
+    assert_eq!(
+        (early.intended("reboot"), early.intended("recreate")),
+        (1, 0)
+    );
+    assert_eq!(night.run(160).intended("recreate"), 1);
+}
+
 #[test]
 fn a_node_that_turns_out_well_before_the_wipe_is_uncordoned_again() {
     let mut night = styx();

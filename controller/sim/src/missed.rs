@@ -17,8 +17,6 @@ use iaso_engine::record::Rung;
 
 /// What began so shortly before the end has not had its time.
 const LATE: Ms = 1_800 * SECOND;
-/// Of more observers than these, one word or another is always lost where words are lost.
-const MANY: usize = 8;
 
 impl Sim<'_> {
     pub(crate) fn missed(&self) -> Vec<(Wrong, &'static str)> {
@@ -237,8 +235,11 @@ impl Sim<'_> {
     fn observers_disagree(&self, ix: Ix) -> bool {
         let path = self.truth.has(ix, |f| matches!(f, Fault::Path { .. }));
         let blind = |f| matches!(f, Fault::Blind { .. } | Fault::Sluggish(_));
-        // One of very many always misses an answer.
-        let lossy = self.scenario.net.loss > 0 && self.truth.hosts.len() > MANY;
+        // Where this many answers are asked for while it must stand, one of them is lost: in thousandths.
+        let policy = &self.scenario.policy;
+        let rounds = policy.silence_secs / policy.probe_round_secs.max(1);
+        let asked = rounds.saturating_mul(self.truth.hosts.len() as u64);
+        let lossy = asked.saturating_mul(self.scenario.net.loss) >= 1_000;
         path || lossy
             || self
                 .truth

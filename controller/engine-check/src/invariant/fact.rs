@@ -11,6 +11,9 @@ use iaso_engine::plan::Situation;
 use iaso_engine::record::Rung;
 use iaso_engine::time::Tick;
 
+/// Nothing is wiped that spoke so lately, unless the policy takes a shorter silence for lasting.
+const WIPE_SILENCE_SECS: u64 = 90;
+
 /// A machine that the provider calls stopped needs no probes, unless somebody reached it.
 pub(super) fn silence(s: &Situation<'_>, history: &History, effect: &Effect) -> Broken {
     let node = &effect.node;
@@ -22,6 +25,12 @@ pub(super) fn silence(s: &Situation<'_>, history: &History, effect: &Effect) -> 
             "silence-of-all",
             format!("the agent of {node} spoke lately, or has had no time to"),
         ));
+    }
+    let spoke_secs = sight::agent_silence_secs(s, node);
+    let least_secs = WIPE_SILENCE_SECS.min(s.policy.silence_secs);
+    if matches!(effect.action, Action::Recreate { .. }) && spoke_secs < least_secs {
+        let why = format!("the agent of {node} spoke {spoke_secs} s ago, or could not be heard");
+        return Some(("silence-that-lasts", why));
     }
     let answered = sight::answered(s, node).filter(|at| !was_rescue(s, history, effect, *at));
     let lately = answered.map(|at| sight::age_secs(s.now, at));

@@ -183,6 +183,19 @@ fn nothing_is_interrupted_while_the_journal_cannot_be_written() {
 }
 
 #[test]
+fn nothing_is_wiped_whose_agent_spoke_within_ninety_seconds() {
+    check("recreate", &["silence-that-lasts"], |n, _| {
+        n.policy.agent_gone_secs = 10;
+        let lately = Tick(n.now().0 - 89_000);
+        facts(n, "styx").heartbeat = Some(lately);
+    });
+    check("recreate", &[], |n, _| {
+        let long_ago = Tick(n.now().0 - 90_000);
+        facts(n, "styx").heartbeat = Some(long_ago);
+    });
+}
+
+#[test]
 fn a_wiped_machine_has_its_time_before_another_node_is_touched() {
     let beside = |age_secs: u64, running: bool, expect: &[&str]| {
         let (mut night, plan) = before(styx(), intends("reboot"));
