@@ -12,6 +12,7 @@
 
 mod before;
 mod disruption;
+mod law;
 mod power;
 mod records;
 mod rescue;
