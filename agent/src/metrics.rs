@@ -24,6 +24,8 @@ pub struct Metrics {
     outbox: Gauge,
     dropped: Gauge,
     abandoned: Gauge,
+    /// Of one node; empty until there is a certificate.
+    certificate: Family<Labels, Gauge>,
     runner: RunnerMetrics,
 }
 
@@ -80,6 +82,16 @@ impl RunnerMetrics {
             self.layers.get_or_create(&labels).set(i64::from(holds));
         }
     }
+}
+
+fn certificate(registry: &mut Registry) -> Family<Labels, Gauge> {
+    let ends = Family::<Labels, Gauge>::default();
+    registry.register(
+        "certificate_not_after_seconds",
+        "When this node's certificate ends, in Unix seconds; absent while there is none",
+        ends.clone(),
+    );
+    ends
 }
 
 impl Default for Metrics {
@@ -145,6 +157,7 @@ impl Metrics {
             "Threads that a hung system call holds",
             abandoned.clone(),
         );
+        let certificate = certificate(&mut registry);
         let runner = RunnerMetrics::registered(&mut registry);
         Self {
             registry,
@@ -157,6 +170,7 @@ impl Metrics {
             outbox,
             dropped,
             abandoned,
+            certificate,
             runner,
         }
     }
@@ -186,6 +200,13 @@ impl Metrics {
     /// A session opened.
     pub fn session(&self) {
         self.sessions.inc();
+    }
+
+    /// This node has a certificate until then, in Unix seconds.
+    pub fn certified(&self, node: &str, ends: u64) {
+        let ends = i64::try_from(ends).unwrap_or(i64::MAX);
+        let of = vec![("node".to_owned(), node.to_owned())];
+        self.certificate.get_or_create(&of).set(ends);
     }
 
     /// The text of `/metrics`.
@@ -218,5 +239,44 @@ impl Metrics {
         // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_alert_is_about_a_metric_that_there_is() {
+        let alerts = include_str!("../../deploy/monitoring/alerts.yaml");
+        let metrics = Metrics::new();
+        metrics.certified("styx", 1_795_000_000);
+        let mut rendered = String::new();
+        encode(&mut rendered, &metrics.registry).expect("a string takes everything");
+        let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+        let names: Vec<&str> = alerts
+            .match_indices("iaso_agent_")
+            .filter_map(|(at, _)| alerts.get(at..)?.split(|c| !is_name(c)).next())
+            .collect();
+        assert!(names.len() >= 3, "{names:?}");
+        for name in names {
+            let is_sample = |line: &str| {
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
+            };
+            assert!(rendered.lines().any(is_sample), "there is no {name}");
+        }
+        let ends = "iaso_agent_certificate_not_after_seconds{node=\"styx\"} 1795000000";
+        assert!(rendered.lines().any(|line| line == ends), "{rendered}");
+    }
+
+    #[test]
+    fn without_a_certificate_there_is_no_end_of_one() {
+        let mut rendered = String::new();
+        encode(&mut rendered, &Metrics::new().registry).expect("a string takes everything");
+        assert!(
+            !rendered.contains("certificate_not_after_seconds{"),
+            "{rendered}"
+        );
     }
 }

@@ -103,6 +103,8 @@ struct Session {
 impl Session {
     async fn serve(&mut self, was_refused: bool) -> Result<(), SessionError> {
         let identity = self.keeper.obtain(was_refused).await?;
+        let node = &self.agent.config.node;
+        self.agent.metrics.certified(node, identity.not_after);
         let limit = self.agent.config.session.connect_timeout();
         let opened = tokio::time::timeout(limit, self.open(&identity))
             .await

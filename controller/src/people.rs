@@ -1,6 +1,6 @@
 //! The commands that need no running controller: the first admin's token, and a node's join token.
 //!
-//! Whoever may write the controller's data directory may do this; nobody else is asked.
+//! Whoever may write the controller's data directory may do this; nobody else is asked. The journal has it when the controller runs.
 
 use crate::config::Config;
 use crate::identity::Identities;
@@ -97,7 +97,7 @@ pub fn join_token(config: &Config, node: &str, ttl: Duration) -> anyhow::Result<
 
 fn open(config: &Config) -> anyhow::Result<Identities> {
     make_private(&config.data_dir)?;
-    Identities::open(config).context("run this as the user that the controller runs as")
+    Identities::at_the_desk(config).context("run this as the user that the controller runs as")
 }
 
 /// A span as `90s`, `10m`, `1h` or `7d`.

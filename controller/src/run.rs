@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::cluster::{Cluster, KubeCluster, Poller};
 use crate::config::Config;
 use crate::driver::{Driver, Handle, Hands, Parts};
-use crate::identity::{Identities, renew_own};
+use crate::identity::{Identities, journal_changes, renew_own};
 use crate::plugins::{self, Plugins};
 use crate::probe::Rounds;
 use crate::provider::Machines;
@@ -322,16 +322,25 @@ fn hands(
     }
 }
 
-/// The listener, and what keeps its certificate in its time.
-fn serve(listener: TcpListener, shared: api::Shared, who: &Who) -> [JoinHandle<()>; 2] {
+/// The listener, what keeps its certificate in its time, and what journals the command line's changes.
+fn serve(listener: TcpListener, shared: api::Shared, who: &Who) -> [JoinHandle<()>; 3] {
     let (identities, acceptor) = (Arc::clone(&who.identities), Arc::clone(&who.acceptor));
+    if let Err(error) = identities.measure(&shared.metrics, &shared.config.nodes) {
+        tracing::warn!(
+            error = chain(&error),
+            "when certificates end is not in the metrics"
+        );
+    }
+    let (handle, nodes) = (shared.handle.clone(), shared.config.nodes.clone());
+    let told = journal_changes(Arc::clone(&identities), handle, nodes);
+    let told = spawn_until(&shared.stop, told);
     let renewed = spawn_until(&shared.stop, renew_own(identities, Arc::clone(&acceptor)));
     let served = tokio::spawn(async move {
         if let Err(error) = api::serve(listener, shared, acceptor).await {
             tracing::error!(error = chain(&error), "the gRPC listener ended");
         }
     });
-    [renewed, served]
+    [told, renewed, served]
 }
 
 /// A task that ends with the controller, wherever it is.

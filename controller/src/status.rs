@@ -24,10 +24,19 @@ use tokio_util::sync::CancellationToken;
 /// How long the driver may take to answer `/healthz`.
 const HEALTH_MAX: Duration = Duration::from_secs(3);
 
+/// Refusals that deserve a look each: counted from zero on, or the first of them would be no increase.
+const WATCHED: [&str; 3] = ["join-token-replayed", "other-node", "certificate-revoked"];
+
 /// A metric's single label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Kind {
     kind: String,
+}
+
+/// A node's label.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfNode {
+    node: String,
 }
 
 fn kind(kind: impl Into<String>) -> Kind {
@@ -45,10 +54,48 @@ pub struct Metrics {
     entries: Counter,
     vetoes: Counter,
     dropped: Family<Kind, Counter>,
-    refused: Family<Kind, Counter>,
-    certificates: Family<Kind, Counter>,
+    admissions: Admissions,
     observed: Family<Kind, Counter>,
     sessions: Gauge,
+}
+
+/// Who was let in, for how long, and who was not.
+#[derive(Debug, Clone, Default)]
+struct Admissions {
+    refused: Family<Kind, Counter>,
+    issued: Family<Kind, Counter>,
+    ends: Family<OfNode, Gauge>,
+    authority_ends: Gauge,
+}
+
+impl Admissions {
+    fn registered(registry: &mut Registry) -> Self {
+        let admissions = Self::default();
+        registry.register(
+            "refused",
+            "Connections and calls that were refused, by kind",
+            admissions.refused.clone(),
+        );
+        registry.register(
+            "certificates",
+            "Certificates of nodes that this process issued",
+            admissions.issued.clone(),
+        );
+        registry.register(
+            "certificate_not_after_seconds",
+            "When a node's latest certificate ends, in Unix seconds; absent without one that counts",
+            admissions.ends.clone(),
+        );
+        registry.register(
+            "authority_not_after_seconds",
+            "When the authority's own certificate ends, in Unix seconds",
+            admissions.authority_ends.clone(),
+        );
+        for why in WATCHED {
+            admissions.refused.get_or_create(&kind(why)).inc_by(0);
+        }
+        admissions
+    }
 }
 
 impl Default for Metrics {
@@ -63,8 +110,7 @@ impl Default for Metrics {
             entries: Counter::default(),
             vetoes: Counter::default(),
             dropped: Family::default(),
-            refused: Family::default(),
-            certificates: Family::default(),
+            admissions: Admissions::registered(&mut registry),
             observed: Family::default(),
             sessions: Gauge::default(),
         };
@@ -104,16 +150,6 @@ impl Default for Metrics {
             "Rungs that observe mode would have taken, by judgement when their incident was closed",
             metrics.observed.clone(),
         );
-        registry.register(
-            "refused",
-            "Connections and calls that were refused, by kind",
-            metrics.refused.clone(),
-        );
-        registry.register(
-            "certificates",
-            "Certificates of nodes that this process issued",
-            metrics.certificates.clone(),
-        );
         registry.register("sessions", "Connected agents", metrics.sessions.clone());
         Self {
             registry: Arc::new(registry),
@@ -144,11 +180,31 @@ impl Metrics {
     }
 
     pub(crate) fn refused(&self, why: &str) {
-        self.refused.get_or_create(&kind(why)).inc();
+        self.admissions.refused.get_or_create(&kind(why)).inc();
     }
 
     pub(crate) fn certified(&self, how: &str) {
-        self.certificates.get_or_create(&kind(how)).inc();
+        self.admissions.issued.get_or_create(&kind(how)).inc();
+    }
+
+    /// When the latest certificate of a node ends, in Unix seconds; `None`: none counts.
+    pub(crate) fn certificate(&self, node: &str, ends: Option<u64>) {
+        let of = OfNode { node: node.into() };
+        match ends {
+            Some(ends) => {
+                self.admissions
+                    .ends
+                    .get_or_create(&of)
+                    .set(ends.cast_signed());
+            }
+            None => {
+                self.admissions.ends.remove(&of);
+            }
+        }
+    }
+
+    pub(crate) fn authority(&self, ends: u64) {
+        self.admissions.authority_ends.set(ends.cast_signed());
     }
 
     pub(crate) fn session(&self, change: i64) {
@@ -246,5 +302,73 @@ async fn show_health(State((_, handle)): State<(Metrics, Handle)>) -> Response {
             "the driver does not answer\n",
         )
             .into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Denied;
+
+    const ALERTS: &str = include_str!("../../deploy/monitoring/alerts.yaml");
+
+    /// An empty family is not rendered.
+    fn in_use() -> String {
+        let metrics = Metrics::default();
+        metrics.nodes.get_or_create(&kind("x")).set(1);
+        metrics.incidents.get_or_create(&kind("x")).set(1);
+        metrics.waiting.get_or_create(&kind("x")).set(1);
+        metrics.intended("x");
+        metrics.dropped("x");
+        metrics.certified("x");
+        metrics.observed("x");
+        metrics.certificate("styx", Some(1));
+        metrics.render().unwrap()
+    }
+
+    #[test]
+    fn every_alert_is_about_a_metric_that_there_is() {
+        let rendered = in_use();
+        let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+        let mut names: Vec<&str> = ALERTS
+            .match_indices("iaso_controller_")
+            .filter_map(|(at, _)| ALERTS.get(at..)?.split(|c| !is_name(c)).next())
+            .collect();
+        names.dedup();
+        assert!(names.len() >= 4, "{names:?}");
+        for name in names {
+            let is_sample = |line: &str| {
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
+            };
+            assert!(rendered.lines().any(is_sample), "there is no {name}");
+        }
+    }
+
+    #[test]
+    fn the_refusals_that_are_watched_are_refusals_and_count_from_zero() {
+        let node = || "styx".to_owned();
+        let other = Denied::OtherNode {
+            certified: node(),
+            claimed: node(),
+        };
+        let kinds = [Denied::JoinTokenUsed, other, Denied::Revoked].map(|denied| denied.kind());
+        assert_eq!(kinds, WATCHED);
+        assert!(ALERTS.contains(&format!("kind=~\"{}\"", WATCHED.join("|"))));
+        let rendered = Metrics::default().render().unwrap();
+        for why in WATCHED {
+            let line = format!("iaso_controller_refused_total{{kind=\"{why}\"}} 0");
+            assert!(rendered.lines().any(|said| said == line), "{rendered}");
+        }
+    }
+
+    #[test]
+    fn a_node_without_a_certificate_that_counts_has_no_end_of_one() {
+        let metrics = Metrics::default();
+        metrics.certificate("styx", Some(1_795_000_000));
+        let line = "iaso_controller_certificate_not_after_seconds{node=\"styx\"} 1795000000";
+        assert!(metrics.render().unwrap().lines().any(|said| said == line));
+        metrics.certificate("styx", None);
+        assert!(!metrics.render().unwrap().contains("styx"));
     }
 }

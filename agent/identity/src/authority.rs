@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKey
 use rustls::sign::CertifiedKey;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// An authority lives as long as the cluster it was made for: ten years.
 const AUTHORITY_LIFETIME: Duration = Duration::from_hours(24 * 3_650);
@@ -171,6 +172,16 @@ impl Authority {
         &self.certificate
     }
 
+    /// When its certificate ends, in Unix seconds.
+    #[must_use]
+    pub fn not_after(&self) -> u64 {
+        let read = X509Certificate::from_der(&self.certificate);
+        let ends = read.map(|(_, certificate)| certificate.validity().not_after.timestamp());
+        ends.ok()
+            .and_then(|secs| u64::try_from(secs).ok())
+            .unwrap_or(0)
+    }
+
     /// What tokens carry.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
@@ -300,6 +311,8 @@ mod tests {
         let first = Authority::open(dir.path(), unix_now()).expect("made");
         let again = Authority::open(dir.path(), unix_now()).expect("read");
         assert_eq!(first.fingerprint(), again.fingerprint());
+        let left = first.not_after() - unix_now();
+        assert!(left.abs_diff(AUTHORITY_LIFETIME.as_secs()) < 60, "{left}");
         let key = dir.path().join("ca.key");
         let mode = std::fs::metadata(&key).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

@@ -41,6 +41,12 @@ impl IdentityApi {
             .unwrap_or_else(|_| Err(Denied::Unavailable("the controller is stopping".into())))
     }
 
+    fn certified(&self, node: &str, how: &str, certified: &Certified) {
+        let ends = Some(certified.issued.not_after);
+        self.shared.metrics.certified(how);
+        self.shared.metrics.certificate(node, ends);
+    }
+
     async fn note(&self, node: &NodeName, text: String) -> Result<(), Status> {
         let noted = self
             .shared
@@ -97,7 +103,7 @@ impl IdentityService for IdentityApi {
                 return Err(status);
             }
         };
-        self.shared.metrics.certified("enrolled");
+        self.certified(&node, "enrolled", &certified);
         if certified.superseded > 0 {
             self.shared.sessions.dismiss(&name);
         }
@@ -123,7 +129,7 @@ impl IdentityService for IdentityApi {
             .blocking(move |identities| identities.renew(&by, &request))
             .await;
         let certified = renewed.map_err(|denied| self.guard.refuse(&denied, "Renew", &node))?;
-        self.shared.metrics.certified("renewed");
+        self.certified(&node, "renewed", &certified);
         tracing::info!(
             node,
             serial = certified.issued.serial,
@@ -181,6 +187,7 @@ impl IdentityService for IdentityApi {
             .blocking(move |identities| Ok(identities.revoke(&asked)?))
             .await
             .map_err(|denied| self.guard.refuse(&denied, "RevokeNode", &who))?;
+        self.shared.metrics.certificate(node.as_str(), None);
         self.shared.sessions.dismiss(&node);
         let why = if reason.trim().is_empty() {
             "no reason given"

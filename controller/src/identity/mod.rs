@@ -9,14 +9,17 @@
 
 pub mod access;
 mod denied;
+mod desk;
 mod serve;
 mod store;
 
 pub use denied::Denied;
+pub use desk::journal_changes;
 pub use serve::renew_own;
 pub use store::OperatorEntry;
 
-use crate::config::Config;
+use crate::config::{Config, NodeConfig};
+use crate::status::Metrics;
 use access::Role;
 use iaso_engine::id::NodeName;
 use iaso_identity::{
@@ -112,6 +115,8 @@ pub struct Identities {
     store: Mutex<Store>,
     names: Vec<String>,
     lifetime: Duration,
+    /// Who sits at the command line, if it is that.
+    desk: Option<String>,
 }
 
 impl std::fmt::Debug for Identities {
@@ -143,6 +148,7 @@ impl Identities {
             store: Mutex::new(store),
             names,
             lifetime: Duration::from_secs(config.identity.certificate_ttl_secs),
+            desk: None,
         })
     }
 
@@ -179,8 +185,14 @@ impl Identities {
             .map_err(|error| IdentityError::Invalid(error.to_string()))?;
         let token = Token::draw(TokenKind::Join, self.fingerprint())?;
         let expires = unix_now().saturating_add(ttl.as_secs());
-        self.store()
-            .add_join_token(&token, node.as_str(), expires, by)?;
+        let node = node.as_str();
+        let words = |(): &()| {
+            let (id, secs) = (token.id(), ttl.as_secs());
+            format!("made join token {id} for node {node}, for {secs} s")
+        };
+        self.changed(Some(node), words, |store| {
+            store.add_join_token(&token, node, expires, by)
+        })?;
         Ok(JoinToken {
             secret: Secret::new(token.expose()),
             id: token.id().to_owned(),
@@ -274,6 +286,21 @@ impl Identities {
         }
     }
 
+    /// Tells the metrics when the certificates of these nodes end, and when the authority does.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn measure(&self, metrics: &Metrics, nodes: &[NodeConfig]) -> Result<(), IdentityError> {
+        metrics.authority(self.authority.not_after());
+        for (node, ends) in self.store().ends()? {
+            // What is not declared any more has no agent that could renew it.
+            if nodes.iter().any(|declared| declared.name.as_str() == node) {
+                metrics.certificate(&node, Some(ends));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether nobody was told yet that this join token was presented by another key. Asked once for each token.
     #[must_use]
     pub fn is_first_replay(&self, id: &str) -> bool {
@@ -332,7 +359,10 @@ impl Identities {
         }
         let token = Token::draw(TokenKind::Operator, self.fingerprint())?;
         let expires = ttl.map(|ttl| unix_now().saturating_add(ttl.as_secs()));
-        self.store().add_operator(&token, name, role, expires)?;
+        let words = |(): &()| format!("made a token for {name} ({role})");
+        self.changed(None, words, |store| {
+            store.add_operator(&token, name, role, expires)
+        })?;
         Ok(Secret::new(token.expose()))
     }
 
@@ -349,7 +379,11 @@ impl Identities {
     /// # Errors
     /// When that cannot be recorded.
     pub fn remove_operator(&self, name: &str) -> Result<bool, IdentityError> {
-        self.store().remove_operator(name)
+        let words = |was: &bool| match was {
+            true => format!("took {name}'s token back"),
+            false => format!("would take {name}'s token back, and there is none"),
+        };
+        self.changed(None, words, |store| store.remove_operator(name))
     }
 
     fn own_certificate(&self) -> Result<rustls::sign::CertifiedKey, IdentityError> {

@@ -1,6 +1,7 @@
 //! The record of identities, in a file of its own: the controller and its command line write it, and may at the same time.
 
 use super::access::Role;
+use super::desk::Change;
 use super::{Denied, IdentityError};
 use iaso_identity::{Issued, Token, unix_now};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
@@ -35,10 +36,17 @@ const CREATE: &str = "
         role TEXT NOT NULL,
         expires INTEGER
     ) STRICT;
+    CREATE TABLE changes (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        node TEXT,
+        text TEXT NOT NULL
+    ) STRICT;
     PRAGMA user_version = 1;
 ";
 /// What has ended is forgotten after so long: until then it is refused by name.
 const KEPT_SECS: u64 = 90 * 86_400;
+/// Changes that are journaled in one go.
+const CHANGES_MAX: u32 = 100;
 
 /// What became of the use of a join token.
 pub(super) enum Used {
@@ -179,6 +187,20 @@ impl Store {
         Ok(done)
     }
 
+    /// Writes all of it, or nothing.
+    pub(super) fn together<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, IdentityError>,
+    ) -> Result<T, IdentityError> {
+        let transaction =
+            rusqlite::Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
+                .map_err(self.fail("lock"))?;
+        // It is rolled back when it is dropped.
+        let done = work()?;
+        transaction.commit().map_err(self.fail("write"))?;
+        Ok(done)
+    }
+
     fn fail(&self, operation: &'static str) -> impl Fn(rusqlite::Error) -> IdentityError + use<> {
         let path = self.path.clone();
         move |source| IdentityError::Store {
@@ -189,7 +211,7 @@ impl Store {
     }
 
     pub(super) fn add_join_token(
-        &mut self,
+        &self,
         token: &Token,
         node: &str,
         expires: u64,
@@ -206,7 +228,7 @@ impl Store {
             .map_err(fail)
     }
 
-    fn forget_old(&mut self) -> Result<(), IdentityError> {
+    fn forget_old(&self) -> Result<(), IdentityError> {
         let before = signed(unix_now().saturating_sub(KEPT_SECS));
         for table in ["join_tokens WHERE expires", "certificates WHERE not_after"] {
             self.connection
@@ -323,6 +345,20 @@ impl Store {
             .map_err(self.fail("read"))
     }
 
+    /// When the latest certificate of each node ends, in Unix seconds, of those that were not taken back.
+    pub(super) fn ends(&self) -> Result<Vec<(String, u64)>, IdentityError> {
+        let read = || {
+            let mut statement = self.connection.prepare(
+                "SELECT node, MAX(not_after) FROM certificates WHERE revoked IS NULL GROUP BY node",
+            )?;
+            let rows = statement.query_map([], |row| {
+                Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
+            })?;
+            rows.collect::<Result<Vec<_>, _>>()
+        };
+        read().map_err(self.fail("read"))
+    }
+
     /// Nothing that was ever made for the node lets it in again. Says how many certificates and unused join tokens that were.
     pub(super) fn revoke(&mut self, node: &str, now: u64) -> Result<(usize, usize), IdentityError> {
         let unused = self.void_join_tokens(node, None)?;
@@ -363,7 +399,7 @@ impl Store {
     }
 
     pub(super) fn add_operator(
-        &mut self,
+        &self,
         token: &Token,
         name: &str,
         role: Role,
@@ -378,10 +414,47 @@ impl Store {
             .map_err(self.fail("write"))
     }
 
-    pub(super) fn remove_operator(&mut self, name: &str) -> Result<bool, IdentityError> {
+    pub(super) fn remove_operator(&self, name: &str) -> Result<bool, IdentityError> {
         self.connection
             .execute("DELETE FROM operators WHERE name = ?1", [name])
             .map(|count| count > 0)
+            .map_err(self.fail("write"))
+    }
+
+    /// Keeps the word of a change until the controller has journaled it.
+    pub(super) fn tell(&self, node: Option<&str>, text: &str) -> Result<(), IdentityError> {
+        self.connection
+            .execute(
+                "INSERT INTO changes (node, text) VALUES (?1, ?2)",
+                params![node, text],
+            )
+            .map(drop)
+            .map_err(self.fail("write"))
+    }
+
+    /// What the journal has not yet, the first of it.
+    pub(super) fn changes(&self) -> Result<Vec<Change>, IdentityError> {
+        let read = || {
+            let mut statement = self
+                .connection
+                .prepare_cached("SELECT id, node, text FROM changes ORDER BY id LIMIT ?1")?;
+            let rows = statement.query_map([CHANGES_MAX], |row| {
+                Ok(Change {
+                    id: row.get(0)?,
+                    node: row.get(1)?,
+                    text: row.get(2)?,
+                })
+            })?;
+            rows.collect::<Result<Vec<_>, _>>()
+        };
+        read().map_err(self.fail("read"))
+    }
+
+    /// The journal has it.
+    pub(super) fn journaled(&self, id: i64) -> Result<(), IdentityError> {
+        self.connection
+            .execute("DELETE FROM changes WHERE id = ?1", [id])
+            .map(drop)
             .map_err(self.fail("write"))
     }
 }

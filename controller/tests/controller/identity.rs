@@ -1,8 +1,8 @@
 //! Who is let in, and who is not: refused, counted, and told what to do.
 
 use crate::support::{
-    STYX, agent, agent_with, bearer, channel, connect, controller, enrolled, join_token, operator,
-    operator_as, token,
+    STYX, TWO, agent, agent_with, bearer, channel, connect, controller, enrolled, join_token,
+    operator, operator_as, refused, said, token,
 };
 use iaso_controller::identity::access::Role;
 use iaso_controller::run::Running;
@@ -16,31 +16,11 @@ use iaso_providers::NoProvider;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-/// A second worker, so that there is somebody else to speak for.
-const TWO: &str = "[[nodes]]\nname = \"calypso\"\nrole = \"worker\"\naddress = \"127.0.0.10\"\n";
-
 async fn running(dir: &Path) -> Running {
     controller(dir, &format!("{STYX}{TWO}"), Arc::new(NoProvider)).await
-}
-
-/// How often something was refused, by the metrics.
-async fn refused(running: &Running, kind: &str) -> u64 {
-    let mut stream = tokio::net::TcpStream::connect(running.status_address)
-        .await
-        .unwrap();
-    stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        .await
-        .unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
-    let line = format!("iaso_controller_refused_total{{kind=\"{kind}\"}} ");
-    let found = text.lines().find_map(|said| said.strip_prefix(&line));
-    found.map_or(0, |count| count.parse().unwrap())
 }
 
 /// Refused with this code, counted under this kind, in words that hold these.
@@ -233,16 +213,6 @@ async fn a_join_token_lets_in_once_and_a_replay_is_refused_counted_and_journaled
 }
 
 /// The journal's texts.
-async fn said(running: &Running) -> Vec<String> {
-    let mut client = operator_as(running, "reader", Role::Viewer).await;
-    let request = v1::WatchEventsRequest::default();
-    let mut stream = client.watch_events(request).await.unwrap().into_inner();
-    let mut texts = Vec::new();
-    while let Some(event) = stream.message().await.unwrap() {
-        texts.push(event.text);
-    }
-    texts
-}
 
 #[tokio::test]
 async fn a_revoked_node_is_out_at_once_and_comes_back_with_a_fresh_token_only() {

@@ -24,7 +24,7 @@ async fn running(dir: &Path) -> Running {
     controller(dir, &format!("{STYX}{POLICY}"), Arc::new(NoProvider)).await
 }
 
-async fn say(agent: &Agent, sequence: u64, severity: &str) {
+pub(crate) async fn say(agent: &Agent, sequence: u64, severity: &str) {
     let finding = v1::Finding {
         code: "disk.full".into(),
         severity: severity.into(),

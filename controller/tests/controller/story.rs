@@ -79,7 +79,9 @@ async fn nothing_waits_for_approval_is_said_in_words() {
     running.stop().await;
 }
 
-fn parked(denied: Option<Rung>) -> impl FnOnce(&View<'_>) -> Result<Vec<Record>, String> {
+pub(crate) fn parked(
+    denied: Option<Rung>,
+) -> impl FnOnce(&View<'_>) -> Result<Vec<Record>, String> {
     let incident = IncidentId("styx-9".into());
     let (who, reason) = ("ada".to_owned(), "its disk is wanted".to_owned());
     move |view| {

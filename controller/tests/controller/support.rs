@@ -22,6 +22,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataValue;
@@ -318,4 +319,42 @@ impl Agent {
             .and_then(|message| message.kind)
             .ok_or_else(|| Status::cancelled("the stream ended"))
     }
+}
+
+/// A second worker, so that there is somebody else to speak for.
+pub(crate) const TWO: &str =
+    "[[nodes]]\nname = \"calypso\"\nrole = \"worker\"\naddress = \"127.0.0.10\"\n";
+
+/// What `/metrics` says.
+pub(crate) async fn metrics(running: &Running) -> String {
+    let mut stream = tokio::net::TcpStream::connect(running.status_address)
+        .await
+        .unwrap();
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
+}
+
+/// How often something was refused, by the metrics.
+pub(crate) async fn refused(running: &Running, kind: &str) -> u64 {
+    let line = format!("iaso_controller_refused_total{{kind=\"{kind}\"}} ");
+    let text = metrics(running).await;
+    let found = text.lines().find_map(|said| said.strip_prefix(&line));
+    found.map_or(0, |count| count.parse().unwrap())
+}
+
+/// The journal's words and records, as a viewer sees them.
+pub(crate) async fn said(running: &Running) -> Vec<String> {
+    let mut client = operator_as(running, "reader", Role::Viewer).await;
+    let request = v1::WatchEventsRequest::default();
+    let mut stream = client.watch_events(request).await.unwrap().into_inner();
+    let mut texts = Vec::new();
+    while let Some(event) = stream.message().await.unwrap() {
+        texts.push(format!("{} {}", event.text, event.json));
+    }
+    texts
 }
