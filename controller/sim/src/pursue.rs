@@ -357,11 +357,11 @@ impl Sim<'_> {
             self.tell_outcome(effect, in_doubt());
         }
         if session.is_some() && session != ordered && spent < deadline {
-            let stage = Stage::Fix {
+            let pursued = Stage::Fix {
                 ordered: session,
                 again,
             };
-            self.driver.pursuits.insert(effect.clone(), stage);
+            self.driver.pursuits.insert(effect.clone(), pursued);
             let effect = Box::new(whole);
             self.later(250, Event::FixArrives { node, effect });
         }
