@@ -42,6 +42,15 @@ fn comes_and_goes(again: &'static str) -> Night {
     night
 }
 
+/// What was intended, and when.
+fn order(night: &Night) -> std::vec::IntoIter<(&'static str, Tick)> {
+    let intended = night.entries.iter().filter_map(|e| match &e.record {
+        Record::Intended { effect } => Some((effect.action.name(), e.at)),
+        _ => None,
+    });
+    intended.collect::<Vec<_>>().into_iter()
+}
+
 /// Catches: a count of steps that begins before the wipe, so that what an earlier preparation took back counts for the new machine.
 #[test]
 fn a_node_that_was_uncordoned_once_is_uncordoned_again_after_its_wipe() {
@@ -49,6 +58,12 @@ fn a_node_that_was_uncordoned_once_is_uncordoned_again_after_its_wipe() {
     assert!(night.closed(), "{}", night.trace());
     let many = ["cordon", "uncordon", "recreate"].map(|action| night.intended(action));
     assert_eq!(many, [2, 2, 1], "{}", night.trace());
+    let last = |wanted: &str| order(&night).rposition(|(name, _)| name == wanted);
+    assert!(
+        last("uncordon") < last("promote-password"),
+        "{}",
+        night.trace()
+    );
     assert!(!night.hosts[&name("styx")].cordoned);
 }
 
@@ -128,12 +143,10 @@ fn a_script_that_grew_old_while_the_wipe_was_held_is_deleted_and_made_anew() {
     }));
     let night = night.until_closed(4_000);
     assert!(night.closed(), "{}", night.trace());
-    let order = night.entries.iter().filter_map(|e| match &e.record {
-        Record::Intended { effect } => Some(effect.action.name()),
-        _ => None,
-    });
     let script = ["prepare-script", "cleanup", "recreate"];
-    let order: Vec<_> = order.filter(|name| script.contains(name)).collect();
+    let steps = order(&night).filter(|(name, _)| script.contains(name));
+    let (order, at): (Vec<_>, Vec<_>) = steps.unzip();
+    assert!(at[1] < at[2], "deleted first: {}", night.trace());
     let expected = [
         "prepare-script",
         "cleanup",
@@ -171,14 +184,15 @@ fn a_step_that_fails_again_and_again_is_given_up_only_where_nothing_is_left_half
             night.intended(action),
             night.intended("recreate"),
             night.closed(),
+            night.trace().contains("could not be prepared"),
         )
     };
-    assert_eq!(fails("uncordon", 2_000), (7, 1, true));
-    assert_eq!(fails("release", 2_000), (7, 1, true));
-    assert_eq!(fails("cleanup", 2_000), (5, 1, true));
-    assert_eq!(fails("promote-password", 2_000), (5, 1, true));
-    assert_eq!(fails("cordon", 700), (5, 0, false));
-    assert_eq!(fails("remember", 700), (5, 0, false));
+    assert_eq!(fails("uncordon", 2_000), (7, 1, true, false));
+    assert_eq!(fails("release", 2_000), (7, 1, true, false));
+    assert_eq!(fails("cleanup", 2_000), (5, 1, true, false));
+    assert_eq!(fails("promote-password", 2_000), (5, 1, true, false));
+    assert_eq!(fails("cordon", 900), (5, 0, false, true));
+    assert_eq!(fails("remember", 900), (5, 0, false, true));
 }
 
 #[test]
