@@ -31,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the secret store is asked whether a password could be kept.
 const SECRET_HEALTH: Duration = Duration::from_secs(30);
+/// Kubelets renew their leases every ten seconds.
+const SILENT_MAX: Duration = Duration::from_secs(15);
 /// How long everything may take to end.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
@@ -130,6 +132,8 @@ async fn outside(config: &Config) -> anyhow::Result<Outside> {
         Some(cluster) => {
             let cluster = KubeCluster::connect(cluster).await?;
             tokio::spawn(say_missing_rights(cluster.clone()));
+            let nodes: Vec<_> = config.nodes.iter().map(|node| node.name.clone()).collect();
+            let cluster = cluster.watching(&nodes, silent_after(config));
             Some(Arc::new(cluster))
         }
         None => None,
@@ -142,6 +146,11 @@ async fn outside(config: &Config) -> anyhow::Result<Outside> {
         cluster,
         secrets: Arc::new(secrets),
     })
+}
+
+/// A node is asked about long before its lease counts as stale.
+fn silent_after(config: &Config) -> Duration {
+    SILENT_MAX.min(Duration::from_secs(config.policy.lease_stale_secs) / 2)
 }
 
 /// Says at the start what will be left out later. A server that cannot be asked is said by the poller.

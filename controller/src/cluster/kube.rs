@@ -1,6 +1,7 @@
 //! The client: how to reach the API server, deadlines, pages, and errors in words.
 
 use super::evict::EvictPolicy;
+use super::watch::{READ_TIMEOUT, Watched};
 use super::{
     Cluster, ClusterError, Contents, JoinToken, NodeView, Right, acts, release, rights, survey,
     token,
@@ -15,10 +16,11 @@ use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Objects in one page.
-const PAGE: u32 = 500;
+pub(super) const PAGE: u32 = 500;
 /// Most pages of one list.
 const PAGES_MAX: usize = 40;
 /// Class of a refusal because somebody else holds a field.
@@ -28,6 +30,9 @@ pub(super) const FIELD_CONFLICT: &str = "field-conflict";
 #[derive(Clone)]
 pub struct KubeCluster {
     pub(super) client: Client,
+    /// The same, with patience for watches.
+    pub(super) watcher: Client,
+    pub(super) watched: Option<Arc<Watched>>,
     pub(super) timeout: Duration,
     pub(super) evict: EvictPolicy,
 }
@@ -63,13 +68,18 @@ impl KubeCluster {
         client.write_timeout = Some(timeout);
         // A 429 is an answer: a disruption budget's no, or a server that is busy. Who asked decides when to ask again.
         client.default_retry = false;
+        let mut patient = client.clone();
+        patient.read_timeout = Some(READ_TIMEOUT);
         let client = Client::try_from(client).map_err(|error| bad(&error))?;
+        let watcher = Client::try_from(patient).map_err(|error| bad(&error))?;
         let evict = EvictPolicy {
             within: Duration::from_secs(config.evict_secs),
             overrule_budgets: config.overrule_budgets,
         };
         Ok(Self {
             client,
+            watcher,
+            watched: None,
             timeout,
             evict,
         })
@@ -156,7 +166,7 @@ impl KubeCluster {
     }
 }
 
-fn in_words(what: &str, error: &kube::Error) -> ClusterError {
+pub(super) fn in_words(what: &str, error: &kube::Error) -> ClusterError {
     let kube::Error::Api(status) = error else {
         return ClusterError {
             class: "unavailable",

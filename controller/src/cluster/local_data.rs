@@ -1,7 +1,7 @@
 //! What a recreate would destroy: volumes that lie on one node's disk.
 
 use crate::text::bounded;
-use k8s_openapi::api::core::v1::{NodeSelectorTerm, PersistentVolume, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolume, Pod};
 
 /// Most lines about one node.
 const LINES_MAX: usize = 50;
@@ -10,11 +10,17 @@ const SYSTEM: [&str; 3] = ["kube-system", "kube-public", "kube-node-lease"];
 
 /// In words, one line for each volume; empty: none.
 pub(super) fn of(node: &str, pods: &[Pod], volumes: &[PersistentVolume]) -> Vec<String> {
-    let mut lines: Vec<String> = volumes
-        .iter()
-        .filter_map(|volume| volume_on(node, volume))
-        .collect();
-    lines.extend(pods.iter().filter_map(host_path_of));
+    let on_node = |volume: &&PersistentVolume| hosts_of(volume).iter().any(|host| host == node);
+    let volumes = volumes.iter().filter(on_node).map(line_of);
+    bounded_lines(
+        volumes
+            .chain(pods.iter().filter_map(host_path_of))
+            .collect(),
+    )
+}
+
+/// Not more than a person reads.
+pub(super) fn bounded_lines(mut lines: Vec<String>) -> Vec<String> {
     if lines.len() > LINES_MAX {
         let more = lines.len() - LINES_MAX;
         lines.truncate(LINES_MAX);
@@ -23,53 +29,51 @@ pub(super) fn of(node: &str, pods: &[Pod], volumes: &[PersistentVolume]) -> Vec<
     lines
 }
 
-fn volume_on(node: &str, volume: &PersistentVolume) -> Option<String> {
-    let spec = volume.spec.as_ref()?;
-    let terms = &spec
-        .node_affinity
-        .as_ref()?
-        .required
-        .as_ref()?
-        .node_selector_terms;
-    if !terms.iter().any(|term| names(node, term)) {
-        return None;
+/// The nodes on whose disks a volume's data lies: networked volumes are tied to zones; only a term that names the host ties one to its disk.
+pub(super) fn hosts_of(volume: &PersistentVolume) -> Vec<String> {
+    let affinity = volume
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.node_affinity.as_ref()?.required.as_ref());
+    let terms = affinity
+        .iter()
+        .flat_map(|required| &required.node_selector_terms);
+    let mut hosts = Vec::new();
+    for term in terms {
+        let by_label = term.match_expressions.iter().flatten();
+        let by_label = by_label.filter(|e| e.key == "kubernetes.io/hostname");
+        let by_field = term.match_fields.iter().flatten();
+        let by_field = by_field.filter(|e| e.key == "metadata.name");
+        let named = by_label.chain(by_field).filter(|e| e.operator == "In");
+        hosts.extend(named.flat_map(|e| e.values.iter().flatten().cloned()));
     }
+    hosts
+}
+
+/// A volume in words.
+pub(super) fn line_of(volume: &PersistentVolume) -> String {
     let name = volume.metadata.name.as_deref().unwrap_or("?");
-    let claim = spec.claim_ref.as_ref().map(|claim| {
+    let spec = volume.spec.as_ref();
+    let claim = spec.and_then(|spec| spec.claim_ref.as_ref()).map(|claim| {
         format!(
             "{}/{}",
             claim.namespace.as_deref().unwrap_or("?"),
             claim.name.as_deref().unwrap_or("?")
         )
     });
-    let class = spec.storage_class_name.as_deref().unwrap_or("no class");
-    Some(bounded(
+    let class = spec.and_then(|spec| spec.storage_class_name.as_deref());
+    bounded(
         &format!(
-            "volume {name} ({class}) of claim {}",
+            "volume {name} ({}) of claim {}",
+            class.unwrap_or("no class"),
             claim.as_deref().unwrap_or("none")
         ),
         300,
-    ))
+    )
 }
 
-/// Networked volumes are tied to zones; only a term that names the host ties one to its disk.
-fn names(node: &str, term: &NodeSelectorTerm) -> bool {
-    let by_label = term
-        .match_expressions
-        .iter()
-        .flatten()
-        .filter(|e| e.key == "kubernetes.io/hostname");
-    let by_field = term
-        .match_fields
-        .iter()
-        .flatten()
-        .filter(|e| e.key == "metadata.name");
-    by_label
-        .chain(by_field)
-        .any(|e| e.operator == "In" && e.values.iter().flatten().any(|value| value == node))
-}
-
-fn host_path_of(pod: &Pod) -> Option<String> {
+/// A pod's data on its node's disk, in words.
+pub(super) fn host_path_of(pod: &Pod) -> Option<String> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let by_daemon_set = pod
         .metadata

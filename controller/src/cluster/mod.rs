@@ -14,6 +14,7 @@ mod release;
 mod rights;
 mod survey;
 mod token;
+mod watch;
 
 pub use self::kube::KubeCluster;
 pub use evict::EvictPolicy;

@@ -80,7 +80,7 @@ impl Right {
 }
 
 /// All of them.
-pub const RIGHTS: [Right; 12] = [
+pub const RIGHTS: [Right; 16] = [
     Right::new(
         "list",
         "nodes",
@@ -102,6 +102,28 @@ pub const RIGHTS: [Right; 12] = [
         "list",
         "persistentvolumes",
         "every node counts as holding local data",
+    ),
+    Right::new(
+        "watch",
+        "nodes",
+        "nodes and leases are listed in full again and again",
+    ),
+    Right::new(
+        "watch",
+        "leases",
+        "nodes and leases are listed in full again and again",
+    )
+    .of("coordination.k8s.io")
+    .within("kube-node-lease"),
+    Right::new(
+        "watch",
+        "pods",
+        "what lies on each node is asked for again and again",
+    ),
+    Right::new(
+        "watch",
+        "persistentvolumes",
+        "what lies on each node is asked for again and again",
     ),
     Right::new(
         "get",

@@ -9,18 +9,42 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, Pod};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Api;
+use kube::api::ListParams;
 use std::collections::BTreeMap;
 
 /// How much longer than its grace a pod may be Terminating: clocks differ.
 const STUCK_MARGIN: SignedDuration = SignedDuration::from_secs(10);
 
+const LIST_LEASES: &str = "list leases in kube-node-lease";
+/// More doubtful nodes than these are asked about all at once.
+const ASKED_MAX: usize = 8;
+
+/// What the watches know, and the API server's own word on every node that does not look well; without watches its word on all.
 pub(super) async fn survey(cluster: &KubeCluster) -> Result<Vec<NodeView>, ClusterError> {
+    let watched = cluster.watched.as_ref().and_then(|watched| watched.views());
+    let Some((mut views, doubtful)) = watched.filter(|(_, doubtful)| doubtful.len() <= ASKED_MAX)
+    else {
+        return ask(cluster, None).await;
+    };
+    // That nothing is heard may mean that nobody speaks: one small question goes through to the API server's store.
+    let leases: Api<Lease> = cluster.namespaced("kube-node-lease");
+    let one = ListParams::default().limit(1);
+    cluster.call(LIST_LEASES, leases.list(&one)).await?;
+    views.retain(|view| !doubtful.contains(&view.name));
+    for name in doubtful {
+        views.extend(ask(cluster, Some(&name)).await?);
+    }
+    Ok(views)
+}
+
+/// The API server's word, on one node or on all.
+async fn ask(cluster: &KubeCluster, name: Option<&str>) -> Result<Vec<NodeView>, ClusterError> {
+    let fields = name.map(|name| format!("metadata.name={name}"));
+    let fields = fields.as_deref();
     let nodes: Api<Node> = Api::all(cluster.client.clone());
     let leases: Api<Lease> = cluster.namespaced("kube-node-lease");
-    let nodes = cluster.list("list nodes", &nodes, None).await?;
-    let leases = cluster
-        .list("list leases in kube-node-lease", &leases, None)
-        .await?;
+    let nodes = cluster.list("list nodes", &nodes, fields).await?;
+    let leases = cluster.list(LIST_LEASES, &leases, fields).await?;
     let renewed: BTreeMap<String, String> = leases
         .into_iter()
         .filter_map(|lease| Some((lease.metadata.name?, lease.spec?.renew_time?.0.to_string())))
@@ -31,7 +55,7 @@ pub(super) async fn survey(cluster: &KubeCluster) -> Result<Vec<NodeView>, Clust
         .collect())
 }
 
-fn view(node: Node, renewed: &BTreeMap<String, String>) -> Option<NodeView> {
+pub(super) fn view(node: Node, renewed: &BTreeMap<String, String>) -> Option<NodeView> {
     let name = node.metadata.name?;
     let status = node.status.unwrap_or_default();
     let conditions = status.conditions.unwrap_or_default();
@@ -98,13 +122,21 @@ pub(super) async fn contents(
     cluster: &KubeCluster,
     node: &NodeName,
 ) -> Result<Contents, ClusterError> {
+    let watched = cluster.watched.as_ref();
+    if let Some(contents) = watched.and_then(|watched| watched.contents(node)) {
+        return Ok(contents);
+    }
     let pods = pods_of(cluster, node).await?;
     let volumes: Api<PersistentVolume> = Api::all(cluster.client.clone());
     let volumes = cluster
         .list("list persistentvolumes", &volumes, None)
         .await?;
     let now = Timestamp::now();
-    let stuck = pods.iter().filter(|pod| is_stuck(pod, now)).count();
+    let deleted = |pod: &Pod| Some(pod.metadata.deletion_timestamp.as_ref()?.0);
+    let stuck = pods
+        .iter()
+        .filter(|pod| is_stuck(deleted(pod), now))
+        .count();
     Ok(Contents {
         stuck_pods: u32::try_from(stuck).unwrap_or(u32::MAX),
         local_data: local_data::of(node.as_str(), &pods, &volumes),
@@ -112,9 +144,8 @@ pub(super) async fn contents(
 }
 
 /// Kubernetes writes the end of the grace into the deletion's time.
-fn is_stuck(pod: &Pod, now: Timestamp) -> bool {
-    let deleted = pod.metadata.deletion_timestamp.as_ref();
-    deleted.is_some_and(|time| now.duration_since(time.0) > STUCK_MARGIN)
+pub(super) fn is_stuck(deleted: Option<Timestamp>, now: Timestamp) -> bool {
+    deleted.is_some_and(|deleted| now.duration_since(deleted) > STUCK_MARGIN)
 }
 
 #[cfg(test)]

@@ -149,7 +149,7 @@ impl Default for IdentityConfig {
 pub struct ClusterConfig {
     /// How to reach it.
     pub kubeconfig: PathBuf,
-    /// How often nodes and leases are listed.
+    /// How often the cluster is looked at: what is watched costs one small question, what is not is listed.
     #[serde(default = "default_heartbeat_secs")]
     pub poll_secs: u64,
     /// Longest wait for one answer.

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use kube::Client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub(crate) struct Upstream {
     pub(crate) kube: Arc<tokio::sync::Mutex<RealKube>>,
     clients: BTreeMap<String, Client>,
     deaths: Mutex<Deaths>,
+    deaf: AtomicBool,
 }
 
 impl std::fmt::Debug for Upstream {
@@ -62,6 +64,11 @@ impl Asked {
         words.strip_prefix("Bearer ").unwrap_or_default()
     }
 
+    fn watches(&self) -> bool {
+        let query = self.uri.query().unwrap_or_default();
+        self.method == Method::GET && query.split('&').any(|word| word.starts_with("watch="))
+    }
+
     /// Which step of a recreate this request belongs to.
     fn step(&self) -> Option<&'static str> {
         let target = route::parse(self.uri.path())?;
@@ -92,6 +99,7 @@ impl Upstream {
             kube: Arc::new(tokio::sync::Mutex::new(kube)),
             clients,
             deaths: Mutex::default(),
+            deaf: AtomicBool::new(false),
         })
     }
 
@@ -106,6 +114,9 @@ impl Upstream {
             return gone();
         }
         record(shared, &asked);
+        if asked.watches() && !self.deaf.load(Ordering::Relaxed) {
+            return pass(client, asked).await.unwrap_or_else(|_| gone());
+        }
         let answer = send(client, asked).await;
         if dies == Some(When::After) {
             self.die().await;
@@ -185,16 +196,14 @@ fn gone() -> Response {
     )
 }
 
+/// An answer that has no end: handed on as it comes.
+async fn pass(client: &Client, asked: Asked) -> Result<Response> {
+    let (head, body) = ask(client, asked).await?.into_parts();
+    Ok((head.status, Body::new(body)).into_response())
+}
+
 async fn send(client: &Client, asked: Asked) -> Result<Response> {
-    let path = asked.uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut request = http::Request::builder().method(&asked.method).uri(path);
-    for name in [header::CONTENT_TYPE, header::ACCEPT] {
-        if let Some(value) = asked.headers.get(&name) {
-            request = request.header(name, value);
-        }
-    }
-    let request = request.body(kube::client::Body::from(asked.body.to_vec()))?;
-    let (head, body) = client.send(request).await?.into_parts();
+    let (head, body) = ask(client, asked).await?.into_parts();
     // Whole, because an answer that breaks off is none.
     let body = axum::body::to_bytes(Body::new(body), usize::MAX).await?;
     let mut answer = (head.status, body).into_response();
@@ -204,6 +213,18 @@ async fn send(client: &Client, asked: Asked) -> Result<Response> {
             .insert(header::CONTENT_TYPE, kind.clone());
     }
     Ok(answer)
+}
+
+async fn ask(client: &Client, asked: Asked) -> Result<http::Response<kube::client::Body>> {
+    let path = asked.uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut request = http::Request::builder().method(&asked.method).uri(path);
+    for name in [header::CONTENT_TYPE, header::ACCEPT] {
+        if let Some(value) = asked.headers.get(&name) {
+            request = request.header(name, value);
+        }
+    }
+    let request = request.body(kube::client::Body::from(asked.body.to_vec()))?;
+    Ok(client.send(request).await?)
 }
 
 fn record(shared: &Shared, asked: &Asked) {
@@ -241,6 +262,13 @@ impl KubeApi {
     pub fn real(&self) -> Option<Arc<tokio::sync::Mutex<RealKube>>> {
         let upstream = self.shared.upstream.as_ref()?;
         Some(Arc::clone(&upstream.kube))
+    }
+
+    /// From now on a watch hears nothing until it ends, as behind a proxy that holds answers back.
+    pub fn deafen_watches(&self) {
+        if let Some(upstream) = &self.shared.upstream {
+            upstream.deaf.store(true, Ordering::Relaxed);
+        }
     }
 
     /// From now on the API server dies once in each step of a recreate.

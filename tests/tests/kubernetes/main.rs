@@ -12,6 +12,7 @@ mod night;
 mod release;
 mod restore;
 mod rights;
+mod watch;
 
 use anyhow::Result;
 use futures::FutureExt;

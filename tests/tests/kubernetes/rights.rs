@@ -1,6 +1,7 @@
 use super::{Scene, adapter, granted, manifests, node, on_a_cluster};
 use anyhow::{Context, Result, bail};
 use iaso_controller::cluster::{Cluster, ClusterError, KubeCluster, RIGHTS, Right};
+use iaso_engine::id::NodeName;
 use iaso_tests::kubereal::{Options, RealKube, Seed};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -112,8 +113,23 @@ async fn exercise(iaso: &KubeCluster, seed: &Seed, right: &Right) -> Result<Stri
                 .await;
             said(minted.expect_err("denied"))
         }
+        ("watch", _) => watch_denied(iaso, styx, right).await?,
         (verb, resource) => bail!("nothing here needs {verb} on {resource}"),
     })
+}
+
+async fn watch_denied(iaso: &KubeCluster, styx: NodeName, right: &Right) -> Result<String> {
+    let iaso = iaso.clone().watching(&[styx], Duration::from_mins(1));
+    let (said, denied) = (|| iaso.watch_troubles().join("; "), right.denied());
+    iaso_tests::until(
+        Duration::from_secs(20),
+        "the watch to be denied",
+        || async { said().contains(&denied) },
+    )
+    .await?;
+    // It is asked for instead.
+    assert!(!iaso.survey().await?.is_empty());
+    Ok(said())
 }
 
 #[tokio::test]
