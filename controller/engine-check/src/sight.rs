@@ -80,7 +80,8 @@ pub(crate) fn lost(s: &Situation<'_>) -> (usize, usize) {
             continue;
         }
         of = of.saturating_add(1);
-        if spoke.is_none_or(|at| age_secs(s.now, at) >= s.policy.agent_gone_secs) {
+        // One that has not been heard yet has as long as one that was.
+        if agent_silent(s, name) {
             lost = lost.saturating_add(1);
         }
     }

@@ -5,6 +5,10 @@ use crate::id::{EffectId, IncidentId};
 use crate::ledger::{EffectState, FoldError, Incident, Ledger, RungState, Standing};
 use crate::record::{Diagnosis, Entry, Record, Rung, Waiting};
 use crate::time::Tick;
+use std::time::Duration;
+
+/// In so long a machine may have come back and gone away again.
+const ABSENCE: Duration = Duration::from_secs(30);
 
 impl Ledger {
     /// Folds one entry in.
@@ -20,7 +24,10 @@ impl Ledger {
             });
         }
         match &entry.record {
-            Record::ControllerStarted { version: _, term } => self.term = self.term.max(*term),
+            Record::ControllerStarted { version: _, term } => {
+                self.term = self.term.max(*term);
+                self.took_over(entry.at);
+            }
             Record::IncidentOpened { .. } => self.open(entry)?,
             Record::Paused {
                 node,
@@ -54,7 +61,19 @@ impl Ledger {
             }
         }
         self.sequence = entry.sequence;
+        self.last = Some(entry.at);
         Ok(())
+    }
+
+    /// Nobody watched for as long as the journal was silent, or may have: what was known and not written down is forgotten as well.
+    fn took_over(&mut self, at: Tick) {
+        if self.last.is_none_or(|last| at.since(last) < ABSENCE) {
+            return;
+        }
+        let open = |i: &&mut Incident| !matches!(i.standing, Standing::Closed(..));
+        for incident in self.incidents.values_mut().filter(open) {
+            incident.unwatched = Some(at);
+        }
     }
 
     /// Whether these records, one after the other, would fold. Costs what the incidents that they speak of hold, not what the ledger does.
@@ -78,6 +97,7 @@ impl Ledger {
     fn excerpt(&self, records: &[Record]) -> Self {
         let mut excerpt = Self {
             sequence: self.sequence,
+            last: self.last,
             term: self.term,
             ..Self::default()
         };
@@ -231,6 +251,7 @@ impl Incident {
             diagnosis: *diagnosis,
             diagnosed: at,
             answered: None,
+            unwatched: None,
             joined: diagnosis.shows_joined(),
             off: (*diagnosis == Diagnosis::PoweredOff).then_some(at),
             on: None,

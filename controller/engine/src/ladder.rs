@@ -107,6 +107,16 @@ pub(crate) fn need(
     if off && policy.steps(diagnosis).iter().any(starts) && incident.attempts(&Rung::Start) == 0 {
         return Need::Gone;
     }
+    // What a wipe rests on was seen by a controller that went away: its machine may have come back meanwhile, and a reboot comes first again.
+    let large = matches!(kind, StepKind::Rescue | StepKind::Recreate);
+    let began = incident.running().map(|rung| rung.started);
+    let reboots = |t: &Terms| t.kind == StepKind::Reboot;
+    if large
+        && began.is_some_and(|at| incident.unwatched_since(at))
+        && policy.steps(diagnosis).iter().any(reboots)
+    {
+        return Need::Gone;
+    }
     if policy.steps(diagnosis).iter().any(|t| t.kind == kind) {
         return Need::Stands;
     }

@@ -111,6 +111,9 @@ pub struct Incident {
     /// When a storm, or a controller that was cut off, last held it: it is repaired one by one with the others of that storm.
     #[serde(default)]
     pub held: Option<Tick>,
+    /// When a controller took over after one that may have been away for long: what the machine did meanwhile nobody saw.
+    #[serde(default)]
+    pub unwatched: Option<Tick>,
 }
 
 /// All durable state.
@@ -118,6 +121,9 @@ pub struct Incident {
 pub struct Ledger {
     /// Sequence of the last entry folded.
     pub sequence: u64,
+    /// When it was written.
+    #[serde(default)]
+    pub last: Option<Tick>,
     /// The leader's term.
     pub term: u64,
     /// Every incident that retention has kept.

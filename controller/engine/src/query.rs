@@ -186,18 +186,21 @@ impl Incident {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// How often a rung was taken to its end without helping.
+    /// How often a rung was taken to its end without helping. Of power only what this controller saw counts: the machine may have come back,
+    /// and gone away again for another reason, while nobody watched.
     #[must_use]
     pub fn tried(&self, rung: &Rung) -> u32 {
+        let power = matches!(rung, Rung::Start | Rung::Reboot);
+        let seen = |at: Tick| !power || self.unwatched.is_none_or(|then| at >= then);
         let spent = |r: &&RungState| {
             &r.rung == rung
-                && matches!(
-                    r.ended,
-                    Some((
-                        _,
-                        RungResult::NoHelp | RungResult::Failed | RungResult::Recovered
-                    ))
-                )
+                && r.ended.is_some_and(|(at, result)| {
+                    let spends = match result {
+                        RungResult::NoHelp | RungResult::Failed | RungResult::Recovered => true,
+                        RungResult::Moot => false,
+                    };
+                    spends && seen(at)
+                })
         };
         let count = self.rungs.iter().filter(spent).count();
         u32::try_from(count).unwrap_or(u32::MAX)
@@ -239,6 +242,12 @@ impl Incident {
                 let recovered = matches!(r.ended, Some((_, RungResult::Recovered)));
                 recovered || self.effects_of(r).any(|e| self.lived_since(e))
             })
+    }
+
+    /// Nobody may have watched at some time after this moment.
+    #[must_use]
+    pub fn unwatched_since(&self, then: Tick) -> bool {
+        self.unwatched.is_some_and(|at| at > then)
     }
 
     /// The machine answered after a power call was decided on that began, or may have.

@@ -21,6 +21,8 @@ use iaso_engine::ledger::{Incident, Standing};
 use iaso_engine::record::{Entry, Record, Waiting};
 
 /// For so long after a change of the truth.
+/// How long a supervisor takes to start a controller again.
+const RESTART: Ms = 5 * SECOND;
 const RESTLESS: Ms = 40 * SECOND;
 /// Nothing follows by itself after so long without a record, beyond what an incident says that it waits for.
 const QUIET: Ms = 330 * SECOND;
@@ -174,7 +176,7 @@ impl<'a> Sim<'a> {
             Event::Dials(ix) => self.dials(ix),
             Event::SessionDies(ix, number) => self.session_dies(ix, number),
             Event::Wake(at) => self.dirty |= self.driver.wake == Some(at),
-            Event::Restart(clock_ms) => self.begin(clock_ms),
+            Event::Restart(clock_ms) => self.restart(clock_ms),
             Event::Probed {
                 life,
                 target,
@@ -213,6 +215,15 @@ impl<'a> Sim<'a> {
                 yes,
             } => self.operator_says(&incident, rung, yes),
         }
+    }
+
+    /// A controller that cannot journal its first entry must not lead: it ends, and is started again.
+    fn restart(&mut self, clock_ms: i64) {
+        if self.truth.global(|f| f == Fault::Journal).is_some() {
+            let again = self.now.saturating_add(RESTART);
+            return self.queue.push(again, Event::Restart(clock_ms));
+        }
+        self.begin(clock_ms);
     }
 
     /// A controller starts.

@@ -266,24 +266,28 @@ impl Work<'_> {
             | Diagnosis::Storm
             | Diagnosis::NeverJoined => false,
         };
+        // Whatever holds the cluster as a whole, such as a storm: what this one did after the order is known.
+        let is_dark_again = still_dark
+            || (self.node.alone == Diagnosis::Isolated && words.is_silence(policy.quorum))
+            || (self.s.now >= join && !matches!(self.node.agent, Agent::Up { .. }));
         let facts = self.s.world.nodes.get(self.name);
         let answered = facts.and_then(|f| f.answered).is_some_and(|then| then > at);
         if let Some(why) = self.helped(terms.verify, at) {
             self.end(incident, rung, RungResult::Recovered, why);
-        } else if still_dark && (incident.lived_since(effect) || answered) {
+        } else if is_dark_again && (incident.lived_since(effect) || answered) {
             let why = "the machine answered afterwards, and went silent again";
             self.end(incident, rung, RungResult::Recovered, why);
         } else if self.s.now >= quiet && still_dark {
             let proof = proof(effect);
             let why = format!("{proof}, and nobody reaches it {} s later", terms.wait_secs);
-            self.end(incident, rung, RungResult::NoHelp, why);
+            self.no_help(incident, rung, effect, why);
         } else if self.s.now >= join {
             let why = format!(
                 "{} s later: {}",
                 policy.rejoin_secs,
                 self.node.evidence.join("; ")
             );
-            self.end(incident, rung, RungResult::NoHelp, why);
+            self.no_help(incident, rung, effect, why);
         } else if self.s.now < quiet {
             let of = format!("{} has until then to bring it back", rung.rung);
             self.waiting.insert(Waiting::Patience { until: quiet, of });
@@ -295,6 +299,23 @@ impl Work<'_> {
 }
 
 impl Work<'_> {
+    /// The call did not bring the machine back; or did, and nobody was there to see it.
+    fn no_help(
+        &mut self,
+        incident: &Incident,
+        rung: &RungState,
+        effect: &EffectState,
+        why: String,
+    ) {
+        if incident.unwatched_since(effect.intended) {
+            let why = format!(
+                "{why}; but no controller watched for a while, so it may have come back and gone away again"
+            );
+            return self.end(incident, rung, RungResult::Moot, why);
+        }
+        self.end(incident, rung, RungResult::NoHelp, why);
+    }
+
     /// Why a rung has helped, by the policy's condition; `None`: not yet. Only what was seen after it was done counts.
     pub(crate) fn helped(&self, verify: Verify, done: Tick) -> Option<&'static str> {
         let facts = self.s.world.nodes.get(self.name);
