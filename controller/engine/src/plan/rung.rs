@@ -269,7 +269,9 @@ impl Work<'_> {
         // Whatever holds the cluster as a whole, such as a storm: what this one did after the order is known.
         let is_dark_again = still_dark
             || (self.node.alone == Diagnosis::Isolated && words.is_silence(policy.quorum))
-            || (self.s.now >= join && !matches!(self.node.agent, Agent::Up { .. }));
+            || (self.s.now >= join
+                && words.reached == 0
+                && !matches!(self.node.agent, Agent::Up { .. }));
         let facts = self.s.world.nodes.get(self.name);
         let answered = facts.and_then(|f| f.answered).is_some_and(|then| then > at);
         if let Some(why) = self.helped(terms.verify, at) {
