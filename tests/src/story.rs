@@ -54,3 +54,25 @@ pub async fn lab(name: &str, options: LabOptions) -> Result<Option<Lab>> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     Lab::start(options).await.map(Some)
 }
+
+/// What `iaso node NAME` prints.
+///
+/// # Errors
+/// When it prints nothing: with what it says on standard error.
+pub async fn iaso_node(lab: &Lab, name: &str) -> Result<String> {
+    let output = tokio::process::Command::new(programs::program("iaso")?)
+        .args(["node", name, "--color", "never"])
+        .arg("--controller")
+        .arg(lab.paths.controller_url())
+        .arg("--token-file")
+        .arg(lab.paths.operator_token_file())
+        .output()
+        .await?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    anyhow::ensure!(
+        !text.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(text)
+}

@@ -4,7 +4,7 @@ use anyhow::Result;
 use iaso_components::Hostile;
 use iaso_tests::hosts::HostKind;
 use iaso_tests::scene::{Crash, Lab, LabOptions};
-use iaso_tests::{programs, story, until};
+use iaso_tests::{story, until};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -29,26 +29,6 @@ fn hostile() -> Vec<(Hostile, &'static str)> {
         ),
     ];
     Hostile::COMPILED.into_iter().chain(refused).collect()
-}
-
-/// What `iaso node NAME` prints.
-async fn iaso_node(lab: &Lab, name: &str) -> Result<String> {
-    let token = lab.paths.controller_config.with_file_name("operator.token");
-    let output = tokio::process::Command::new(programs::program("iaso")?)
-        .args(["node", name, "--color", "never"])
-        .arg("--controller")
-        .arg(lab.paths.controller_url())
-        .arg("--token-file")
-        .arg(token)
-        .output()
-        .await?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    anyhow::ensure!(
-        !text.is_empty(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(text)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +73,7 @@ async fn hostile_plugins_are_shown_as_broken_by_class_and_a_killed_k3s_agent_is_
         },
     );
     told(&lab, shown.await).await?;
-    let printed = iaso_node(&lab, "styx").await?;
+    let printed = story::iaso_node(&lab, "styx").await?;
     // A line that is too long for the terminal goes on in the next.
     let printed = printed.split_whitespace().collect::<Vec<_>>().join(" ");
     for (hostile, words) in hostile() {
