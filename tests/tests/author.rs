@@ -8,7 +8,7 @@
 
 use anyhow::{Context, Result, ensure};
 use iaso_tests::hosts::HostKind;
-use iaso_tests::scene::{Lab, LabOptions};
+use iaso_tests::scene::LabOptions;
 use iaso_tests::{programs, story, until};
 use std::path::Path;
 use std::process::{Command, Output};
