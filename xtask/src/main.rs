@@ -8,6 +8,7 @@ mod assets;
 mod bench;
 mod build;
 mod demo;
+mod languages;
 mod model;
 mod mutants;
 mod process;

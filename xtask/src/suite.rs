@@ -1,7 +1,7 @@
 //! Every test: of the plugins, of every crate, and end to end on real hosts.
 
 use crate::process::{self, cargo, has_program, target_dir};
-use crate::{assets, build, setup, wasm};
+use crate::{assets, build, languages, setup, wasm};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -45,6 +45,7 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
     let plugins = wasm::build_all()?;
     let programs = build::programs()?;
     let kubernetes = kubernetes(arguments);
+    let path = languages::path(arguments.filter.is_none())?;
     let nextest = has_program("cargo-nextest");
     let suites: Vec<(&str, Vec<&str>)> = vec![
         (
@@ -81,6 +82,7 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
             command.args(["--", "--test-threads=1"]);
         }
         programs.tell(&mut command, &plugins);
+        command.env("PATH", &path);
         if let Some(directory) = &kubernetes {
             command.env("KUBEBUILDER_ASSETS", directory);
         }

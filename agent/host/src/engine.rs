@@ -52,7 +52,7 @@ const PROFILE: Profile = Profile {
 pub const MEMORY_BYTES_MAX: usize = 64 << 20;
 
 /// A component made of more parts than this is refused when it is loaded.
-pub(crate) const CORE_INSTANCES_MAX: u32 = 32;
+pub(crate) const CORE_INSTANCES_MAX: u32 = 64;
 /// Memories of one plugin; see [`CORE_INSTANCES_MAX`].
 pub(crate) const MEMORIES_MAX: u32 = 4;
 /// Tables of one plugin; see [`CORE_INSTANCES_MAX`].

@@ -8,10 +8,18 @@
 //!
 //! Deliberately absent: running plugins (`iaso-harness`), signatures and manifests (`iaso-package`).
 
+mod c;
 mod component;
+mod language;
 mod project;
+mod script;
+mod template;
+mod tool;
 mod toolchain;
 
+pub use c::Clang;
 pub use component::{ComponentError, component_of};
-pub use project::{Language, ProjectError, project};
+pub use language::{Language, build_other};
+pub use project::{ProjectError, project};
+pub use tool::BuildError;
 pub use toolchain::{TARGET, Toolchain, ToolchainError, module_path};

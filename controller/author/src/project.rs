@@ -4,6 +4,8 @@ use std::path::{Component, Path, PathBuf};
 
 use iaso_package::Manifest;
 
+use crate::{Language, template};
+
 /// The SDK's sources and the interface file, by their path under `plugins/`.
 const SDK: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 /// Where the SDK goes in a project.
@@ -11,52 +13,6 @@ const VENDOR: &str = "vendor";
 /// What stands in a template where the plugin's name belongs, and its name as an identifier of Rust.
 const NAME: &str = "{{name}}";
 const IDENTIFIER: &str = "{{identifier}}";
-
-const RUST: &[(&str, &str)] = &[
-    (
-        "Cargo.toml",
-        include_str!("../templates/rust/Cargo.toml.in"),
-    ),
-    (
-        "plugin.toml",
-        include_str!("../templates/rust/plugin.toml.in"),
-    ),
-    ("README.md", include_str!("../templates/rust/README.md.in")),
-    (".gitignore", include_str!("../templates/rust/gitignore.in")),
-    (
-        "src/lib.rs",
-        include_str!("../templates/rust/src/lib.rs.in"),
-    ),
-    (
-        "tests/memory.rs",
-        include_str!("../templates/rust/tests/memory.rs.in"),
-    ),
-    (
-        "fixtures/enough.toml",
-        include_str!("../templates/rust/fixtures/enough.toml.in"),
-    ),
-    (
-        "fixtures/short.toml",
-        include_str!("../templates/rust/fixtures/short.toml.in"),
-    ),
-    (
-        "fixtures/denied.toml",
-        include_str!("../templates/rust/fixtures/denied.toml.in"),
-    ),
-];
-
-/// In what a plugin is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Language {
-    /// With the SDK.
-    Rust,
-    /// Not yet.
-    C,
-    /// Not yet.
-    Js,
-    /// Not yet.
-    Python,
-}
 
 /// Why there is no project.
 #[derive(Debug, thiserror::Error)]
@@ -66,11 +22,6 @@ pub enum ProjectError {
         "a plugin's name has 1 to 63 of a-z 0-9 and `-`, a letter first, and no Rust keyword; it is not {0:?}"
     )]
     Name(String),
-    /// A language without a template.
-    #[error(
-        "there is no template for {0} yet: write it in Rust, or make a component of `plugin.wit` with that language's own tools and give it a manifest with `iaso plugin pack`"
-    )]
-    Language(&'static str),
     /// The SDK in this program is not what it must be.
     #[error("the SDK in this program cannot be written out: {0}")]
     Sdk(String),
@@ -87,18 +38,29 @@ pub fn project(name: &str, language: Language) -> Result<Vec<(PathBuf, String)>,
     if Manifest::from_toml(&manifest).is_err() || is_word {
         return Err(ProjectError::Name(name.chars().take(80).collect()));
     }
-    let template = match language {
-        Language::Rust => RUST,
-        Language::C => return Err(ProjectError::Language("C")),
-        Language::Js => return Err(ProjectError::Language("JavaScript")),
-        Language::Python => return Err(ProjectError::Language("Python")),
-    };
-    let mut files: Vec<(PathBuf, String)> = template
+    let mut files: Vec<(PathBuf, String)> = template::files(language)
         .iter()
+        .chain(template::FIXTURES)
         .map(|(path, text)| (PathBuf::from(path), filled(text, name)))
         .collect();
-    files.extend(sdk()?);
+    match language {
+        Language::Rust => files.extend(sdk()?),
+        Language::C | Language::Js | Language::Python => files.extend(interface()?),
+    }
     Ok(files)
+}
+
+/// What the plugin may ask, as a world of its own beside the interface file.
+fn interface() -> Result<Vec<(PathBuf, String)>, ProjectError> {
+    let (_, text) = SDK
+        .iter()
+        .find(|(path, _)| *path == "wit/plugin.wit")
+        .ok_or_else(|| ProjectError::Sdk("it has no plugin.wit".to_owned()))?;
+    let own = template::WORLD
+        .iter()
+        .map(|(path, text)| (PathBuf::from(path), (*text).to_owned()));
+    let shared = PathBuf::from("wit/deps/iaso-plugin/plugin.wit");
+    Ok(own.chain([(shared, (*text).to_owned())]).collect())
 }
 
 fn filled(text: &str, name: &str) -> String {
@@ -183,15 +145,17 @@ mod tests {
     }
 
     #[test]
-    fn the_templates_manifest_is_a_good_one() {
-        let files = project("disk-hog", Language::Rust).expect("a good name");
-        let (_, text) = files
-            .iter()
-            .find(|(path, _)| path == Path::new("plugin.toml"))
-            .expect("there");
-        let manifest = Manifest::from_toml(text).expect("good");
-        assert_eq!(manifest.name, "disk-hog");
-        assert!(manifest.grants.check.host && manifest.budget.host_calls.is_some());
+    fn every_templates_manifest_is_a_good_one() {
+        for language in [Language::Rust, Language::C, Language::Js, Language::Python] {
+            let files = project("disk-hog", language).expect("a good name");
+            let (_, text) = files
+                .iter()
+                .find(|(path, _)| path == Path::new("plugin.toml"))
+                .expect("there");
+            let manifest = Manifest::from_toml(text).expect("good");
+            assert_eq!(manifest.name, "disk-hog");
+            assert!(manifest.grants.check.host && manifest.budget.host_calls.is_some());
+        }
     }
 
     #[test]
@@ -207,9 +171,5 @@ mod tests {
         for name in ["", "Disk", "1disk", "a/b", "../x", "self", "a b"] {
             assert!(project(name, Language::Rust).is_err(), "{name:?}");
         }
-        let text = project("x", Language::C)
-            .expect_err("no template")
-            .to_string();
-        assert!(text.contains("write it in Rust"), "{text}");
     }
 }

@@ -87,11 +87,11 @@ pub(crate) struct VerifyArgs {
 pub(crate) enum Lang {
     /// With the SDK
     Rust,
-    /// No template yet
+    /// Freestanding, with clang
     C,
-    /// No template yet
+    /// On `SpiderMonkey`, with componentize-js
     Js,
-    /// No template yet
+    /// On `CPython`, with componentize-py
     Python,
 }
 

@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output;
 use crate::text::Text;
-use iaso_author::{Language, Toolchain, component_of, module_path};
+use iaso_author::{Language, Toolchain, build_other, component_of, module_path};
 use iaso_package::{COMPONENT_BYTES_MAX, Manifest, look, pack};
 use serde::Serialize;
 use std::fs;
@@ -58,10 +58,18 @@ pub(super) fn new(global: &Global, what: &NewArgs) -> Result<Exit, Failure> {
         files: project.len(),
         directory,
     };
+    // What a language's tool comes with is fetched once, by its own package manager.
+    let first = match language {
+        Language::Rust | Language::C => "",
+        Language::Js => "npm install && ",
+        Language::Python => {
+            "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt && "
+        }
+    };
     keys::show(global, &begun, |begun| {
         format!(
-            "{} is in {}: a check that works, its manifest, fixtures, tests, and the SDK.\n  \
-             cd {} && iaso plugin build && iaso plugin test\n",
+            "{} is in {}: a check that works, its manifest, fixtures, and what it is written with.\n  \
+             cd {} && {first}iaso plugin build && iaso plugin test\n",
             begun.name,
             begun.directory.display(),
             begun.directory.display()
@@ -84,7 +92,11 @@ pub(super) struct Made {
 /// Compiles the project, makes a component, and packs the manifest into it.
 pub(super) fn build(global: &Global, what: &BuildArgs) -> Result<Exit, Failure> {
     let desk = Desk::open(&what.dir)?;
-    let module = cargo_build(&desk.directory)?;
+    let other = build_other(&desk.directory).map_err(|error| explained(&error))?;
+    let module = match other {
+        Some(made) => made,
+        None => cargo_build(&desk.directory)?,
+    };
     let bytes = files::read(&module, COMPONENT_BYTES_MAX)?;
     let out = what.out.clone().unwrap_or_else(|| desk.component());
     finish(global, &bytes, &module, &desk.manifest, &out)
@@ -154,15 +166,15 @@ fn finish(
     })
 }
 
+/// An error and its cause, in one line.
+fn explained(error: &iaso_author::BuildError) -> Failure {
+    let cause = std::error::Error::source(error);
+    Failure::Plugin(cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}")))
+}
+
 /// Builds the crate in this directory; where its module is.
 fn cargo_build(directory: &Path) -> Result<PathBuf, Failure> {
     let manifest = directory.join("Cargo.toml");
-    if !manifest.is_file() {
-        return Err(Failure::Plugin(format!(
-            "there is no Cargo.toml in {}: `iaso plugin new` begins a project in Rust; what other tools built becomes a plugin with `iaso plugin pack FILE.wasm`",
-            directory.display()
-        )));
-    }
     let package = package_name(&manifest)?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| directory.join("target"), PathBuf::from);

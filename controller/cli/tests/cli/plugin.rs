@@ -196,10 +196,6 @@ async fn a_new_project_is_whole_and_overwrites_nothing() {
     let ran = desk.run(&["new", "Low Memory"]).await;
     assert_eq!(ran.code, 2);
     ran.assert_says(&["1 to 63 of a-z"]);
-    let ran = desk.run(&["new", "x", "--lang", "python"]).await;
-    assert_eq!(ran.code, 2);
-    ran.assert_says(&["no template for Python yet", "iaso plugin pack"]);
-    assert!(!desk.path("x").exists());
 }
 
 #[tokio::test]
