@@ -11,6 +11,7 @@ pub mod agent;
 mod alone;
 pub mod autonomy;
 pub mod cap;
+pub mod carrier;
 pub mod compile;
 pub mod config;
 pub mod disk;

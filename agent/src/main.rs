@@ -4,6 +4,7 @@ use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use iaso_agent::{
+    carrier,
     config::{Config, Overrides},
     once::{self, Format},
     service,
@@ -25,6 +26,8 @@ enum Command {
     /// Run plugins for the agent that starts this
     #[command(hide = true)]
     Runner,
+    /// Install the agent on the host of this container, update it, and take back what does not report
+    Carrier(carrier::Visits),
     /// Read a configuration and say what is wrong with it
     CheckConfig {
         /// The configuration
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
 async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Runner => Ok(ExitCode::from(2)), // `main` has sent it another way, before there was a runtime.
+        Command::Carrier(visits) => Ok(ExitCode::from(carrier::run(&visits).await?)),
         Command::CheckConfig { config, insecure } => {
             let checked = Config::load(
                 Some(&config),

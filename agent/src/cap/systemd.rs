@@ -63,6 +63,33 @@ impl Systemd {
         }
     }
 
+    /// Has the unit files read again (`systemctl daemon-reload`).
+    pub async fn reload(&self) -> Result<(), CapError> {
+        let ask = async {
+            let connection = self.connection().await?;
+            let outcome = async {
+                let manager = manager(&connection).await?;
+                manager.call_method("Reload", &()).await.map(drop)
+            };
+            self.settle(outcome.await, "its units").await
+        };
+        within(CALL_TIMEOUT, ask).await
+    }
+
+    /// Kills all processes of a unit at once (SIGKILL). Fails if there are none.
+    pub async fn kill(&self, unit: &str) -> Result<(), CapError> {
+        let ask = async {
+            let connection = self.connection().await?;
+            let outcome = async {
+                let manager = manager(&connection).await?;
+                let whom = (unit, "all", 9_i32);
+                manager.call_method("KillUnit", &whom).await.map(drop)
+            };
+            self.settle(outcome.await, unit).await
+        };
+        within(CALL_TIMEOUT, ask).await
+    }
+
     async fn connection(&self) -> Result<Connection, CapError> {
         let mut held = self.connection.lock().await;
         if let Some(connection) = held.as_ref().filter(|connection| !connection.is_closed()) {
