@@ -163,8 +163,28 @@ pub(crate) fn chorus(s: &Situation<'_>, node: &NodeName, after: Tick) -> (usize,
     let mut answered = answers(s, node);
     answered.retain(|(observer, yes)| *yes && late(observer));
     let controller = answered.iter().any(|(o, _)| **o == Observer::Controller);
-    let (silent, _) = silence(s, node, Tick(0));
-    (answered.len(), silent, controller)
+    let mut silent = answers(s, node);
+    silent.retain(|(observer, yes)| {
+        let counts = match observer {
+            Observer::Controller => true,
+            Observer::Node(peer) => {
+                peer != node && is_up(s, peer) && is_fit(s, peer) && !is_accused(s, peer)
+            }
+        };
+        counts && !yes
+    });
+    (answered.len(), silent.len(), controller)
+}
+
+/// A check says critical of it: what it does not see may be its own fault.
+fn is_accused(s: &Situation<'_>, node: &NodeName) -> bool {
+    let Some(facts) = s.world.nodes.get(node) else {
+        return false;
+    };
+    facts.plugins.values().any(|run| {
+        age_secs(s.now, run.at) < s.policy.finding_fresh_secs.max(1)
+            && run.value.critical_since.is_some()
+    })
 }
 
 /// The API server answers, knows the node, and its lease has not changed for as long as the policy asks.

@@ -1,8 +1,8 @@
 //! What is known now. Every fact has a time, and an old one is unknown.
 
 use crate::fact::{
-    Finding, KubeNode, MachineMetrics, MachineSeen, Observation, Observer, PluginFault,
-    ProbeOutcome, ProbeResult, Ready, Severity,
+    Finding, KubeNode, MachineMetrics, MachineSeen, MachineState, Observation, Observer,
+    PluginFault, ProbeOutcome, ProbeResult, Ready, Severity,
 };
 use crate::id::NodeName;
 use crate::time::Tick;
@@ -80,6 +80,9 @@ pub struct NodeFacts {
     pub answered: Option<Tick>,
     /// The provider's word.
     pub machine: Option<Seen<MachineSeen>>,
+    /// Since when every plain word of the provider was "stopped".
+    #[serde(default)]
+    pub stopped_since: Option<Tick>,
     /// The provider's meters.
     pub metrics: Option<Seen<MachineMetrics>>,
 }
@@ -178,10 +181,7 @@ impl World {
                 self.node(target).hear(now, observer, results);
             }
             Observation::Machine { node, seen } => {
-                self.node(node).machine = Some(Seen {
-                    at: now,
-                    value: seen,
-                });
+                self.node(node).provider_says(now, seen);
             }
             Observation::Metrics { node, metrics } => {
                 self.node(node).metrics = Some(Seen {
@@ -227,6 +227,21 @@ impl PluginRun {
 }
 
 impl NodeFacts {
+    fn provider_says(&mut self, now: Tick, seen: MachineSeen) {
+        self.stopped_since = match &seen {
+            MachineSeen::Known {
+                state: MachineState::Stopped,
+                ..
+            } => self.stopped_since.or(Some(now)),
+            MachineSeen::Known { .. } | MachineSeen::NoProvider => None,
+            MachineSeen::Unknown { .. } => self.stopped_since,
+        };
+        self.machine = Some(Seen {
+            at: now,
+            value: seen,
+        });
+    }
+
     fn hear(&mut self, now: Tick, observer: Observer, results: Vec<ProbeResult>) {
         if heard(&results) == Some(true) {
             self.answered = Some(now);

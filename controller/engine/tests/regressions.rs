@@ -294,3 +294,34 @@ fn two_nodes_that_nobody_reaches_are_a_storm_even_if_kubernetes_hears_one() {
     assert_eq!(night.intended("reboot"), 0, "{}", night.trace());
     assert!(pages(&night) > 0, "{}", night.trace());
 }
+
+/// The provider called a machine stopped that a peer reached by turns, and it was powered on in a moment when nobody did.
+#[test]
+fn a_machine_that_answered_since_the_provider_called_it_stopped_is_not_powered_on_in_a_silent_moment()
+ {
+    let mut night = Night::new();
+    night.at.push((60, |n| {
+        n.cut("styx");
+        n.host("styx").reach = Reach::PeersOnly;
+        n.host("styx").machine = stopped();
+    }));
+    night
+        .at
+        .push((400, |n| n.host("styx").reach = Reach::Nobody));
+    let before = night.clone().run(620);
+    let trace = before.trace();
+    assert_eq!(before.intended("start"), 0, "{trace}");
+    assert!(
+        trace.contains("it says stopped of a machine that answered since"),
+        "{trace}"
+    );
+
+    night.after.insert("start", (40, |n| n.heal("styx")));
+    let after = night.until_closed(2_000);
+    assert_eq!(after.intended("start"), 1, "{}", after.trace());
+    assert!(
+        after.closed(),
+        "silence that lasts is believed: {}",
+        after.trace()
+    );
+}

@@ -314,7 +314,14 @@ impl Sim<'_> {
             .count();
         let limit = self.truth.storm_limit();
         let fix = matches!(rung, Rung::Fix(_));
-        if down > limit {
+        let lost = |ix| {
+            !self.truth.hosts[ix].shape.session && !self.truth.reaches(Vantage::Controller, ix)
+        };
+        let away = self.truth.hosts.iter();
+        let away = away
+            .filter(|(n, h)| !h.shape.agent || !h.shape.renews || lost(*n))
+            .count();
+        if down > limit || (away > limit && self.told_of_all()) {
             return Some("storm");
         }
         if self.zone_is_down(ix) {
@@ -366,9 +373,25 @@ impl Sim<'_> {
         if !fix && self.scenario.has_cluster && !self.truth.api_answers() {
             return Some("kubernetes");
         }
+        if !fix && self.provider_says_too_little(ix) {
+            return Some("provider-says-too-little");
+        }
         let lossy = self.scenario.net.loss > 100;
         let young = self.now.saturating_sub(since) < 300 * SECOND;
         lossy.then_some("lossy-network").or(young.then_some("time"))
+    }
+
+    /// While a diagnosis must stand, the provider is asked so often and answers so seldom that none stands. A person was told.
+    fn provider_says_too_little(&self, ix: Ix) -> bool {
+        let manner = &self.scenario.provider;
+        let policy = &self.scenario.policy;
+        let lost = manner.lost_calls.saturating_add(manner.lost_answers);
+        let lost = lost.saturating_add(manner.refused);
+        let every_secs = (policy.machine_fresh_secs / 2).max(1);
+        let asked = policy.confirm_secs / every_secs;
+        let incident = self.driver.ledger.open_incident(&self.truth.setup(ix).name);
+        // At three lost on the average, one in twenty such spans has none.
+        asked.saturating_mul(lost) >= 3_000 && incident.is_some_and(|i| self.told(ix, &i.id))
     }
 
     /// The controller lost most of the nodes, and reaches none of those.
@@ -385,7 +408,8 @@ impl Sim<'_> {
         };
         let inside = |n: &Ix| self.truth.setup(*n).zone == Some(zone);
         let of = self.truth.hosts.all().filter(inside).count();
-        let well = |n: &Ix| self.truth.hosts[*n].shape.is_well();
+        let well =
+            |n: &Ix| self.truth.hosts[*n].shape.is_well() && self.truth.hosts[*n].shape.renews;
         let down = self
             .truth
             .hosts

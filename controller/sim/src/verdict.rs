@@ -273,7 +273,7 @@ impl Sim<'_> {
     }
 
     /// A hold of the whole cluster is told once, for one of the nodes.
-    fn told_of_all(&self) -> bool {
+    pub(crate) fn told_of_all(&self) -> bool {
         self.many_down() && !self.judge.pages.is_empty()
     }
 

@@ -1,7 +1,7 @@
 //! The operator's words for a role, a node, a rung and an hour: the nearest one is what a plan is held to, and a wider one is none.
 
-use crate::before::night::{Night, name, shut};
-use crate::before::{before, facts, incident, intends, named, rejoining, sick, styx};
+use crate::before::night::{Night, critical, name, shut};
+use crate::before::{before, facts, incident, intends, named, probe, rejoining, sick, styx};
 use iaso_engine::fact::{Observation, Observer, ProbeOutcome, ProbeResult, Role};
 use iaso_engine::id::{EffectId, IncidentId};
 use iaso_engine::ledger::Standing;
@@ -275,6 +275,34 @@ fn a_machine_that_answers_is_rebooted_only_where_a_ladder_has_it() {
     assert_eq!(ladders(&of_another), [""; 0]);
     let of_none = [(hung, StepKind::Page), (down, StepKind::Fix)];
     assert_eq!(ladders(&of_none), ["silence-of-all"]);
+}
+
+/// Catches: a checker whose veto is an ill observer's: the machine that hangs was never rebooted, and the incident stood still.
+#[test]
+fn silence_met_by_a_node_that_a_check_accuses_does_not_speak_against_the_answer_of_all() {
+    let doubted = |found_secs_ago: Option<u64>| {
+        under("reboot", &|n: &mut Night| {
+            hangs(n);
+            let now = n.now();
+            probe(n, Observer::Node(name("calypso")), ProbeOutcome::Timeout);
+            if let Some(ago) = found_secs_ago {
+                let said = Observation::Report {
+                    node: name("calypso"),
+                    plugin: "coredns".into(),
+                    findings: vec![critical("coredns.upstream-timeout", &[])],
+                    fault: None,
+                };
+                n.world.observe(Tick(now.0 - ago * 1_000), said);
+            }
+        })
+    };
+    assert_eq!(doubted(None), ["quorum-of-answers"]);
+    assert_eq!(doubted(Some(1)), [""; 0]);
+    assert_eq!(
+        doubted(Some(600)),
+        ["quorum-of-answers"],
+        "what was said long ago accuses nobody"
+    );
 }
 
 fn window(days: &[Day], from: u64, to: u64, offset: i16) -> Window {

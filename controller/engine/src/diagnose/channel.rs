@@ -188,6 +188,13 @@ pub(super) fn machine(s: &Situation<'_>, spec: &NodeSpec, facts: &NodeFacts) -> 
             message: message.clone(),
         },
         MachineSeen::Known {
+            state: MachineState::Stopped,
+            ..
+        } if is_refuted(s, facts) => Machine::Unknown {
+            class: "contradicted".into(),
+            message: "it says stopped of a machine that answered since: look at it in the provider's panel, and at whether the inventory names the right one".into(),
+        },
+        MachineSeen::Known {
             state,
             locked,
             pending,
@@ -199,6 +206,18 @@ pub(super) fn machine(s: &Situation<'_>, spec: &NodeSpec, facts: &NodeFacts) -> 
                 (_, None, false) => None,
             },
         },
+    }
+}
+
+/// A machine that answered long after the provider first called it stopped was not stopped: this word of the provider says nothing
+/// until it says another one, or until nobody has heard the machine for as long as silence must last.
+fn is_refuted(s: &Situation<'_>, facts: &NodeFacts) -> bool {
+    let grace = secs(s.policy.probe_fresh_secs);
+    match (facts.stopped_since, facts.answered) {
+        (Some(stopped), Some(answered)) => {
+            answered.since(stopped) >= grace && s.now.since(answered) < secs(s.policy.silence_secs)
+        }
+        (None, _) | (_, None) => false,
     }
 }
 
