@@ -314,14 +314,7 @@ impl Sim<'_> {
             .count();
         let limit = self.truth.storm_limit();
         let fix = matches!(rung, Rung::Fix(_));
-        let lost = |ix| {
-            !self.truth.hosts[ix].shape.session && !self.truth.reaches(Vantage::Controller, ix)
-        };
-        let away = self.truth.hosts.iter();
-        let away = away
-            .filter(|(n, h)| !h.shape.agent || !h.shape.renews || lost(*n))
-            .count();
-        if down > limit || (away > limit && self.told_of_all()) {
+        if down > limit || (self.away() > limit && self.told_of_all()) {
             return Some("storm");
         }
         if self.zone_is_down(ix) {
@@ -379,6 +372,16 @@ impl Sim<'_> {
         let lossy = self.scenario.net.loss > 100;
         let young = self.now.saturating_sub(since) < 300 * SECOND;
         lossy.then_some("lossy-network").or(young.then_some("time"))
+    }
+
+    /// Nodes that do not live, that Kubernetes does not hear, or that the controller lost and does not reach.
+    fn away(&self) -> usize {
+        let lost = |ix| {
+            !self.truth.hosts[ix].shape.session && !self.truth.reaches(Vantage::Controller, ix)
+        };
+        let all = self.truth.hosts.iter();
+        all.filter(|(ix, h)| !h.shape.agent || !h.shape.renews || lost(*ix))
+            .count()
     }
 
     /// While a diagnosis must stand, the provider is asked so often and answers so seldom that none stands. A person was told.
