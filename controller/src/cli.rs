@@ -1,10 +1,10 @@
 //! The program's arguments and what each of them does.
 
-use crate::{config, people, run};
+use crate::{cluster, config, people, run};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 
 /// Watches k3s nodes and recovers them.
@@ -44,6 +44,12 @@ enum Command {
         /// Configuration file (TOML).
         #[arg(long, default_value = "/etc/iaso/controller.toml")]
         config: PathBuf,
+    },
+    /// Print the definitions of the kinds that Iaso brings to Kubernetes, or write each to a file of its own.
+    Crds {
+        /// Directory to write them to.
+        #[arg(long)]
+        directory: Option<PathBuf>,
     },
     /// Read the configuration and say what was understood, without running anything.
     Check {
@@ -94,6 +100,7 @@ pub fn execute(arguments: Arguments) -> anyhow::Result<()> {
             )?);
             Ok(())
         }
+        Command::Crds { directory } => crds(directory.as_deref()),
         Command::Check {
             config: path,
             insecure,
@@ -103,6 +110,22 @@ pub fn execute(arguments: Arguments) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+fn crds(directory: Option<&Path>) -> anyhow::Result<()> {
+    let manifests = cluster::manifests().context("a definition cannot be written")?;
+    for manifest in manifests {
+        match directory {
+            None => print_quietly(&format!("---\n{}", manifest.text)),
+            Some(directory) => {
+                let path = directory.join(&manifest.file);
+                std::fs::write(&path, &manifest.text).with_context(|| {
+                    format!("cannot write {}: is the directory there?", path.display())
+                })?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn print_quietly(text: &str) {

@@ -2,7 +2,7 @@
 
 use crate::api;
 use crate::clock::Clock;
-use crate::cluster::{Cluster, KubeCluster, Poller};
+use crate::cluster::{Cluster, KubeCluster, Poller, Publisher};
 use crate::config::Config;
 use crate::driver::{Driver, Handle, Hands, Parts};
 use crate::identity::{Identities, journal_changes, renew_own};
@@ -43,6 +43,8 @@ pub struct Outside {
     pub provider: Arc<dyn Provider>,
     /// Kubernetes.
     pub cluster: Option<Arc<dyn Cluster>>,
+    /// Where what the journal says is shown; `None`: nowhere.
+    pub shown_in: Option<KubeCluster>,
     /// Root passwords.
     pub secrets: Arc<dyn SecretStore>,
 }
@@ -56,6 +58,8 @@ pub struct Running {
     pub status_address: SocketAddr,
     /// The driver.
     pub handle: Handle,
+    /// The journal.
+    pub store: Arc<Store>,
     /// Who is who.
     pub identities: Arc<Identities>,
     stop: CancellationToken,
@@ -128,10 +132,12 @@ async fn outside(config: &Config) -> anyhow::Result<Outside> {
         })?),
         None => Arc::new(NoProvider),
     };
+    let mut shown_in = None;
     let cluster: Option<Arc<dyn Cluster>> = match &config.cluster {
-        Some(cluster) => {
-            let cluster = KubeCluster::connect(cluster).await?;
-            tokio::spawn(say_missing_rights(cluster.clone()));
+        Some(settings) => {
+            let cluster = KubeCluster::connect(settings).await?;
+            tokio::spawn(say_missing_rights(cluster.clone(), settings.publish));
+            shown_in = settings.publish.then(|| cluster.clone());
             let nodes: Vec<_> = config.nodes.iter().map(|node| node.name.clone()).collect();
             let cluster = cluster.watching(&nodes, silent_after(config));
             Some(Arc::new(cluster))
@@ -144,6 +150,7 @@ async fn outside(config: &Config) -> anyhow::Result<Outside> {
     Ok(Outside {
         provider,
         cluster,
+        shown_in,
         secrets: Arc::new(secrets),
     })
 }
@@ -154,10 +161,11 @@ fn silent_after(config: &Config) -> Duration {
 }
 
 /// Says at the start what will be left out later. A server that cannot be asked is said by the poller.
-async fn say_missing_rights(cluster: KubeCluster) {
+async fn say_missing_rights(cluster: KubeCluster, publishes: bool) {
     match cluster.missing_rights().await {
         Ok(missing) => {
-            for right in missing {
+            let wanted = |right: &crate::cluster::Right| publishes || !right.publishes;
+            for right in missing.into_iter().filter(wanted) {
                 tracing::warn!(right = right.name(), "{}", right.denied());
             }
         }
@@ -240,7 +248,7 @@ pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> 
     let shared = api::Shared {
         config: Arc::clone(&config),
         handle: handle.clone(),
-        store: opened.store,
+        store: Arc::clone(&opened.store),
         archive,
         identities: Arc::clone(&who.identities),
         sessions,
@@ -252,11 +260,10 @@ pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> 
         stop: stop.clone(),
     };
     let mut tasks = watchers(&config, &outside, &handle, clock, &stop);
+    tasks.extend(publish(outside, &handle, &opened.store, &stop));
     tasks.extend(lookers(&config, rounds, machines, &handle, &stop));
-    tasks.push(spawn_until(
-        &stop,
-        compile_ahead(plugins, compiler, handle.clone()),
-    ));
+    let ahead = compile_ahead(plugins, compiler, handle.clone());
+    tasks.push(spawn_until(&stop, ahead));
     tasks.push(tokio::spawn(status::serve(
         status_listener,
         metrics,
@@ -269,6 +276,7 @@ pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> 
         address,
         status_address,
         handle,
+        store: opened.store,
         identities: who.identities,
         stop,
         tasks,
@@ -404,6 +412,17 @@ fn watchers(
         tasks.push(tokio::spawn(poller.run(stop.clone())));
     }
     tasks
+}
+
+/// Shows in the cluster what the journal says, where that is wanted.
+fn publish(
+    outside: Outside,
+    handle: &Handle,
+    store: &Arc<Store>,
+    stop: &CancellationToken,
+) -> Option<JoinHandle<()>> {
+    let publisher = Publisher::new(outside.shown_in?, handle.clone(), Arc::clone(store));
+    Some(tokio::spawn(publisher.run(stop.clone())))
 }
 
 /// Slow looks at machines that nobody asks about; the driver looks quickly where it must.

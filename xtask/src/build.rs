@@ -51,3 +51,11 @@ pub(crate) fn compiler() -> Result<PathBuf> {
     )?;
     Ok(target_dir().join("debug").join("iaso-compile"))
 }
+
+/// Has the controller write the definitions of its kinds.
+pub(crate) fn crds() -> Result<()> {
+    let mut command = cargo();
+    command.args(["run", "--locked", "-p", "iaso-controller", "--"]);
+    command.args(["crds", "--directory", "deploy/kustomize/base/crds"]);
+    step("writing the definitions", &mut command)
+}

@@ -40,6 +40,8 @@ enum Command {
     Test(suite::TestArguments),
     /// Have a real Kubernetes for the tests, made once, and print where it is.
     Assets,
+    /// Write `deploy/kustomize/base/crds`: the kinds that the controller brings to Kubernetes.
+    Crds,
     /// Build the shipped plugins into the target directory's `plugins/`.
     Plugins,
     /// Measure, each figure beside its baseline.
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::Lab(arguments) => demo::play(&arguments),
         Command::Test(arguments) => suite::run(&arguments),
         Command::Assets => assets::run(),
+        Command::Crds => build::crds(),
         Command::Plugins => wasm::build_all().map(|_| ()),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),

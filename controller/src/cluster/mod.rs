@@ -6,10 +6,12 @@
 //! - A refusal by RBAC names the verb and the resource that are missing, and what is left out without them.
 
 mod acts;
+mod crd;
 mod evict;
 mod kube;
 mod local_data;
 mod poll;
+mod publish;
 mod release;
 mod rights;
 mod survey;
@@ -17,8 +19,10 @@ mod token;
 mod watch;
 
 pub use self::kube::KubeCluster;
+pub use crd::{Manifest, manifests};
 pub use evict::EvictPolicy;
 pub use poll::Poller;
+pub use publish::Publisher;
 pub use rights::{RIGHTS, Right};
 
 use async_trait::async_trait;

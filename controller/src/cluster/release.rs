@@ -140,7 +140,7 @@ async fn delete_password(cluster: &KubeCluster, node: &NodeName) -> Result<Strin
 }
 
 /// Only the very object that was listed: a new one of the same name is somebody's living pod.
-fn only(uid: Option<String>) -> DeleteParams {
+pub(super) fn only(uid: Option<String>) -> DeleteParams {
     DeleteParams {
         preconditions: Some(Preconditions {
             resource_version: None,
@@ -150,7 +150,7 @@ fn only(uid: Option<String>) -> DeleteParams {
     }
 }
 
-fn gone<T>(deleted: Result<Option<T>, ClusterError>) -> Result<bool, ClusterError> {
+pub(super) fn gone<T>(deleted: Result<Option<T>, ClusterError>) -> Result<bool, ClusterError> {
     match deleted {
         Ok(found) => Ok(found.is_some()),
         // The precondition: it is another object by now.

@@ -24,6 +24,8 @@ pub struct Right {
     pub namespace: Option<&'static str>,
     /// What is left out without it.
     pub without: &'static str,
+    /// Needed only to show in the cluster what the journal says.
+    pub publishes: bool,
 }
 
 impl Right {
@@ -34,11 +36,19 @@ impl Right {
             resource,
             namespace: None,
             without,
+            publishes: false,
         }
     }
 
     const fn of(self, group: &'static str) -> Self {
         Self { group, ..self }
+    }
+
+    const fn publishes(self) -> Self {
+        Self {
+            publishes: true,
+            ..self
+        }
     }
 
     const fn within(self, namespace: &'static str) -> Self {
@@ -79,8 +89,11 @@ impl Right {
     }
 }
 
+/// Without the right to keep them.
+const UNSHOWN: &str = "kubectl get incidents shows none, or old ones; `iaso incidents` has them";
+
 /// All of them.
-pub const RIGHTS: [Right; 16] = [
+pub const RIGHTS: [Right; 23] = [
     Right::new(
         "list",
         "nodes",
@@ -165,6 +178,46 @@ pub const RIGHTS: [Right; 16] = [
         "no node is recreated: join tokens cannot be taken back, and k3s refuses a new machine under the old one's password",
     )
     .within("kube-system"),
+    Right::new(
+        "patch",
+        "nodes/status",
+        "the condition IasoHealthy is not kept: nodes have none, or an old one",
+    )
+    .publishes(),
+    Right::new(
+        "create",
+        "events",
+        "no Events tell of incidents; the journal and `iaso events` do",
+    )
+    .within("default")
+    .publishes(),
+    Right::new("list", "incidents", UNSHOWN)
+        .of("iaso.dev")
+        .publishes(),
+    Right::new("create", "incidents", UNSHOWN)
+        .of("iaso.dev")
+        .publishes(),
+    Right::new(
+        "patch",
+        "incidents",
+        "what others write to Incident objects stays, and they are not kept further",
+    )
+    .of("iaso.dev")
+    .publishes(),
+    Right::new(
+        "delete",
+        "incidents",
+        "old Incident objects stay, and the others are not kept further",
+    )
+    .of("iaso.dev")
+    .publishes(),
+    Right::new(
+        "patch",
+        "incidents/status",
+        "Incident objects say nothing but their node",
+    )
+    .of("iaso.dev")
+    .publishes(),
 ];
 
 /// The right that a call needs, by its name.

@@ -28,6 +28,12 @@ fn write_all(out: &mut String, config: &Config) -> std::fmt::Result {
                 cluster.kubeconfig.display(),
                 cluster.poll_secs
             )?;
+            if cluster.publish {
+                writeln!(
+                    out,
+                    "shown there: Incident objects, Events, and the condition IasoHealthy of nodes"
+                )?;
+            }
         }
         None => writeln!(out, "no Kubernetes: the lease is not a channel")?,
     }

@@ -161,6 +161,9 @@ pub struct ClusterConfig {
     /// After that the pods are deleted against their budget's word.
     #[serde(default)]
     pub overrule_budgets: bool,
+    /// Shows what the journal says: `Incident` objects, Events, and the nodes' condition `IasoHealthy`.
+    #[serde(default)]
+    pub publish: bool,
 }
 
 /// `[provider.*]`.

@@ -79,6 +79,7 @@ async fn a_second_controller_and_a_taken_port_are_refused_with_what_to_do() {
     let outside = || Outside {
         provider: Arc::new(NoProvider),
         cluster: None,
+        shown_in: None,
         secrets: Arc::new(FileStore::open(dir.path().join("secrets")).unwrap()),
     };
     let error = start(config(dir.path(), STYX), outside())

@@ -174,6 +174,7 @@ pub(crate) async fn controller_with(
         let outside = Outside {
             provider: Arc::clone(&provider),
             cluster: None,
+            shown_in: None,
             secrets: Arc::clone(&secrets),
         };
         match start(config.clone(), outside).await {

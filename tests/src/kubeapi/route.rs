@@ -14,7 +14,7 @@ pub(crate) struct Target {
 }
 
 /// What the server knows: (plural, kind, `apiVersion`, namespaced).
-const RESOURCES: [(&str, &str, &str, bool); 14] = [
+const RESOURCES: [(&str, &str, &str, bool); 15] = [
     ("nodes", "Node", "v1", false),
     ("namespaces", "Namespace", "v1", false),
     ("pods", "Pod", "v1", true),
@@ -44,6 +44,7 @@ const RESOURCES: [(&str, &str, &str, bool); 14] = [
         false,
     ),
     ("replicasets", "ReplicaSet", "apps/v1", true),
+    ("incidents", "Incident", "iaso.dev/v1alpha1", false),
 ];
 
 /// The kind of a resource.

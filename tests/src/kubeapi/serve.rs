@@ -338,16 +338,17 @@ impl Call<'_> {
                 resource,
                 namespace,
                 name,
+                subresource,
                 ..
             } = &self.target;
-            let manager = [&self.parameters.field_manager, resource, namespace, name]
+            let by = &self.parameters.field_manager;
+            let manager = [by, resource, namespace, name, subresource]
                 .map(String::as_str)
                 .join("/");
             let before = self.store.applied.insert(manager, self.body.clone());
-            merge(
-                &mut object,
-                &before.map_or(Value::Null, |before| taken_back(&before, &self.body)),
-            );
+            if let Some(before) = before {
+                merge(&mut object, &taken_back(&before, &self.body));
+            }
         }
         merge(&mut object, &self.body);
         fold_string_data(&mut object);

@@ -9,6 +9,7 @@ mod borrowed;
 mod cordon;
 mod facts;
 mod night;
+mod publish;
 mod release;
 mod restore;
 mod rights;
@@ -90,6 +91,7 @@ async fn adapter(
         timeout_secs: 10,
         evict_secs,
         overrule_budgets,
+        publish: false,
     };
     Ok(KubeCluster::connect(&config).await?)
 }
