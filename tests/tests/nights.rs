@@ -221,6 +221,52 @@ async fn a_killed_k3s_agent_is_restarted_by_its_plugin_on_processes() -> Result<
 }
 
 /// The agent hangs and k3s-agent is down, and the machine's kernel still answers probes: nobody is left there who could act.
+/// At its next boot k3s-agent dies at once, and systemd does not try again; a later start works.
+fn let_k3s_die_at_boot(lab: &Lab, host: &str) -> Result<()> {
+    let root = lab.directory().join(host).join("root");
+    let drop_in = root.join("etc/systemd/system/k3s-agent.service.d");
+    std::fs::create_dir_all(&drop_in)?;
+    std::fs::write(
+        drop_in.join("lab.conf"),
+        "[Service]\nRestart=no\nExecStartPre=/bin/sh -c 'test ! -e /k3s-dies-once || { rm /k3s-dies-once; exit 1; }'\n",
+    )?;
+    std::fs::write(root.join("k3s-dies-once"), "")?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_boots_with_k3s_dead_is_mended_by_its_own_agent_and_says_so() -> Result<()> {
+    let name = "a host that boots with k3s dead";
+    let Some(lab) = story::lab(name, LabOptions::new(HostKind::Nspawn)).await? else {
+        return Ok(());
+    };
+    let styx = lab.host("styx")?;
+    let_k3s_die_at_boot(&lab, "styx")?;
+    styx.power_off().await?;
+    let settled = lab.operator.until_settled("styx", RECOVERS).await;
+    let incident = told(&lab, settled).await?;
+    assert_eq!(incident.state, "closed", "{}", lab.account().await);
+    let (mended, other): (Vec<_>, Vec<_>) = incident
+        .rungs
+        .iter()
+        .partition(|rung| rung.contains("k3s-agent/"));
+    assert!(!mended.is_empty(), "{:?}", incident.rungs);
+    assert_eq!(
+        other,
+        ["start"],
+        "it was switched on, and the rest is its agent's doing"
+    );
+    assert_eq!(styx.unit("k3s-agent.service").await?.0, "active");
+    assert_eq!((styx.life().boots(), styx.life().recreates()), (2, 0));
+    let report = lab.operator.report(&incident.id, "md").await?;
+    assert!(
+        report.body.contains("k3s-agent says k3s-agent."),
+        "{}",
+        report.body
+    );
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hung_agent_is_named_and_given_time_and_mends_its_node_when_it_lives_again() -> Result<()>
 {
