@@ -229,7 +229,12 @@ impl Sim<'_> {
                     && self.told(ix, &incident.id)
             }
             Waiting::ProviderUnknown { .. } => {
-                !self.truth.setup(ix).machine || self.truth.provider_trouble().is_some()
+                // It calls a machine stopped that answers, and a person was told.
+                let lies = self.truth.has(ix, |f| f == Fault::SaysStopped)
+                    && !self.truth.hosts[ix].shape.dark;
+                !self.truth.setup(ix).machine
+                    || self.truth.provider_trouble().is_some()
+                    || (lies && self.told(ix, &incident.id))
             }
             Waiting::ProviderBusy { .. } => {
                 self.cloud.pending(ix).is_some()

@@ -228,8 +228,16 @@ impl Work<'_> {
         let long = Duration::from_secs(self.policy.rejoin_secs);
         let begun = incident.running().map(|r| r.started);
         let long_held = begun.is_some_and(|at| self.s.now.since(at) >= long);
-        // Whoever is away has had the time to come back.
-        let others = |w: &Waiting| long_held && matches!(w, Waiting::Disruption { .. });
+        // Whoever is away has had the time to come back, and the provider to say something plain.
+        let others = |w: &Waiting| {
+            let may_pass = matches!(
+                w,
+                Waiting::Disruption { .. }
+                    | Waiting::ProviderUnknown { .. }
+                    | Waiting::ProviderBusy { .. }
+            );
+            long_held && may_pass
+        };
         for why in closed.iter().filter(|w| needs_person(w) || others(w)) {
             let said = format!(
                 "{rung} of {} is held: {why}{}",
@@ -277,6 +285,12 @@ fn decide(why: &Waiting, incident: &Incident) -> String {
     }
     if matches!(why, Waiting::OptOut { .. }) {
         return ". Take iaso.dev/opt-out off the node, and it goes on by itself".into();
+    }
+    if matches!(
+        why,
+        Waiting::ProviderUnknown { .. } | Waiting::ProviderBusy { .. }
+    ) {
+        return ". When the provider says something plain, it goes on by itself; or act in the provider's panel".into();
     }
     if matches!(why, Waiting::Disruption { .. }) {
         return ". Mend or uncordon the others, or reboot it by hand".into();
