@@ -1,10 +1,10 @@
-//! Documents that name a path which no longer exists are worse than none.
+//! Documents that name a path which no longer exists, or that a merge left half done, are worse than none.
 
 use crate::process::{output, root};
 use anyhow::{Context, Result};
 use std::process::Command;
 
-/// Paths that documents name in backticks and that are gone.
+/// Paths that documents name in backticks and that are gone, and what merges left behind.
 pub(crate) fn check() -> Result<Vec<String>> {
     let listed = output(Command::new("git").current_dir(root()).args([
         "ls-files",
@@ -18,6 +18,12 @@ pub(crate) fn check() -> Result<Vec<String>> {
         let text = std::fs::read_to_string(root().join(document))
             .with_context(|| format!("cannot read {document}"))?;
         for (number, line) in text.lines().enumerate() {
+            if is_conflict_marker(line) {
+                troubles.push(format!(
+                    "{document}:{} is what a merge left: choose, and take the marker out",
+                    number + 1
+                ));
+            }
             for path in named_paths(line) {
                 if !root().join(path).exists() {
                     troubles.push(format!(
@@ -29,6 +35,11 @@ pub(crate) fn check() -> Result<Vec<String>> {
         }
     }
     Ok(troubles)
+}
+
+/// Compilers find these in programs; nobody does in a document.
+fn is_conflict_marker(line: &str) -> bool {
+    line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ")
 }
 
 /// What stands in backticks and begins with a top-level folder of this tree.
@@ -53,7 +64,7 @@ fn named_paths(line: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
-    use super::named_paths;
+    use super::{is_conflict_marker, named_paths};
 
     fn check(line: &str, expect: &[&str]) {
         assert_eq!(named_paths(line).collect::<Vec<_>>(), expect, "{line}");
@@ -71,5 +82,12 @@ mod tests {
             &[],
         );
         check("`tests/a b` is prose", &[]);
+    }
+
+    #[test]
+    fn what_a_merge_left_is_found_and_a_quote_is_not() {
+        assert!(is_conflict_marker("<<<<<<< HEAD"));
+        assert!(is_conflict_marker(">>>>>>> b2ee4a1 (Cluster)"));
+        assert!(!is_conflict_marker("> <<<<<<< quoted"));
     }
 }
