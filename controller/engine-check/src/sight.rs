@@ -132,15 +132,19 @@ pub(crate) fn silence(s: &Situation<'_>, node: &NodeName, after: Tick) -> (usize
         let at = probes.and_then(|p| p.get(observer)).map(|seen| seen.at);
         at.is_some_and(|at| at >= after)
     });
-    let silent = heard.iter().filter(|(observer, answered)| {
-        let counts = match observer {
-            Observer::Controller => true,
-            Observer::Node(peer) => peer != node && is_up(s, peer) && is_fit(s, peer),
-        };
-        counts && !answered
-    });
+    let silent = heard
+        .iter()
+        .filter(|(observer, answered)| !answered && counts(s, node, observer));
     let all: Vec<&Observer> = silent.map(|(o, _)| *o).collect();
     (all.len(), all.contains(&&Observer::Controller))
+}
+
+/// The controller, and every other node that lives and is fit.
+fn counts(s: &Situation<'_>, node: &NodeName, observer: &Observer) -> bool {
+    match observer {
+        Observer::Controller => true,
+        Observer::Node(peer) => peer != node && is_up(s, peer) && is_fit(s, peer),
+    }
 }
 
 /// Half unfit by its own word, or lost in time, is too unfit to accuse another.
@@ -160,18 +164,13 @@ pub(crate) fn chorus(s: &Situation<'_>, node: &NodeName, after: Tick) -> (usize,
         let at = probes.and_then(|p| p.get(observer)).map(|seen| seen.at);
         at.is_some_and(|at| at >= after)
     };
-    let mut answered = answers(s, node);
-    answered.retain(|(observer, yes)| *yes && late(observer));
+    let (mut answered, mut silent): (Vec<_>, Vec<_>) =
+        answers(s, node).into_iter().partition(|(_, yes)| *yes);
+    answered.retain(|(observer, _)| late(observer));
     let controller = answered.iter().any(|(o, _)| **o == Observer::Controller);
-    let mut silent = answers(s, node);
-    silent.retain(|(observer, yes)| {
-        let counts = match observer {
-            Observer::Controller => true,
-            Observer::Node(peer) => {
-                peer != node && is_up(s, peer) && is_fit(s, peer) && !is_accused(s, peer)
-            }
-        };
-        counts && !yes
+    silent.retain(|(observer, _)| {
+        let accused = matches!(observer, Observer::Node(peer) if is_accused(s, peer));
+        !accused && counts(s, node, observer)
     });
     (answered.len(), silent.len(), controller)
 }

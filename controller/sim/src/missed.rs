@@ -376,11 +376,8 @@ impl Sim<'_> {
 
     /// Nodes that do not live, that Kubernetes does not hear, or that the controller lost and does not reach.
     fn away(&self) -> usize {
-        let lost = |ix| {
-            !self.truth.hosts[ix].shape.session && !self.truth.reaches(Vantage::Controller, ix)
-        };
         let all = self.truth.hosts.iter();
-        all.filter(|(ix, h)| !h.shape.agent || !h.shape.renews || lost(*ix))
+        all.filter(|(ix, h)| !h.shape.agent || !h.shape.renews || self.is_lost(*ix))
             .count()
     }
 

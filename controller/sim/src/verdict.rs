@@ -308,12 +308,14 @@ impl Sim<'_> {
         self.truth
             .hosts
             .iter()
-            .filter(|(ix, h)| {
-                let lost = !h.shape.session && !self.truth.reaches(Vantage::Controller, *ix);
-                !h.shape.is_well() || !h.shape.renews || lost
-            })
+            .filter(|(ix, h)| !h.shape.is_well() || !h.shape.renews || self.is_lost(*ix))
             .count()
             > 1
+    }
+
+    /// The controller has no session with it, and does not reach it.
+    pub(crate) fn is_lost(&self, ix: Ix) -> bool {
+        !self.truth.hosts[ix].shape.session && !self.truth.reaches(Vantage::Controller, ix)
     }
 
     fn observers(&self, ix: Ix) -> u32 {
