@@ -35,6 +35,10 @@ fn good(home: &Path, project: &Path, arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
+fn lacks_tools(said: &str) -> bool {
+    said.contains("there is no ") && said.contains(" here: ")
+}
+
 /// From nothing to a tested component; without the language's tools the test says that it did not run.
 fn author(name: &str, language: &str) -> Result<()> {
     let home = tempfile::tempdir()?;
@@ -44,7 +48,7 @@ fn author(name: &str, language: &str) -> Result<()> {
     let built = iaso(home, &project, &["build"])?;
     let said = String::from_utf8_lossy(&built.stderr).into_owned();
     if !built.status.success() {
-        if said.contains("there is no ") && said.contains(" here: ") {
+        if lacks_tools(&said) {
             story::skipped(name, Some(said))?;
             return Ok(());
         }
@@ -124,7 +128,7 @@ fn what_c_calls_and_nothing_defines_is_named_without_a_linkers_words() -> Result
     std::fs::write(project.join("src/more.c"), more)?;
     let built = iaso(home, &project, &["build"])?;
     let said = String::from_utf8_lossy(&built.stderr).into_owned();
-    if said.contains("there is no ") && said.contains(" here: ") {
+    if lacks_tools(&said) {
         story::skipped("an undefined symbol in C", Some(said))?;
         return Ok(());
     }

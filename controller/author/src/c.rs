@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use wit_bindgen_core::Files;
 use wit_bindgen_core::wit_parser::Resolve;
 
-use crate::tool::{BuildError, find, run, started, written};
+use crate::tool::{BuildError, find, made, run, started, written};
 
 /// Newest first; the plain name before all.
 const VERSIONS: std::ops::RangeInclusive<u32> = 14..=23;
@@ -30,10 +30,7 @@ impl Clang {
         let named = |program: &'static str| {
             let mut names = vec![program.to_owned()];
             names.extend(VERSIONS.rev().map(|version| format!("{program}-{version}")));
-            find(&[], &names).ok_or(BuildError::Missing {
-                program,
-                remedy: REMEDY,
-            })
+            find(program, &names, None, || REMEDY.to_owned())
         };
         Ok(Self {
             compiler: named("clang")?,
@@ -46,11 +43,7 @@ impl Clang {
 pub(crate) fn build(directory: &Path) -> Result<PathBuf, BuildError> {
     let clang = Clang::find()?;
     let work = directory.join("build/bindings");
-    std::fs::create_dir_all(&work).map_err(|source| BuildError::File {
-        what: "make",
-        path: work.clone(),
-        source,
-    })?;
+    made(&work)?;
     bindings(&directory.join("wit"), &work)?;
     let vendor = directory.join("vendor");
     let mut sources = sources(&directory.join("src"))?;

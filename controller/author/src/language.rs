@@ -19,20 +19,40 @@ pub enum Language {
 }
 
 impl Language {
+    /// All of them; where a directory has the marks of several, the first counts.
+    pub const ALL: [Self; 4] = [Self::Rust, Self::C, Self::Js, Self::Python];
+
+    /// The file by which a project is known.
+    #[must_use]
+    pub const fn mark(self) -> &'static str {
+        match self {
+            Self::Rust => "Cargo.toml",
+            Self::C => "src/check.c",
+            Self::Js => "src/check.js",
+            Self::Python => "src/check.py",
+        }
+    }
+
+    /// What fetches the language's own tool into a project, once; `None`: there is nothing to fetch.
+    #[must_use]
+    pub const fn preparation(self) -> Option<&'static str> {
+        match self {
+            Self::Rust | Self::C => None,
+            Self::Js => Some("npm install"),
+            Self::Python => {
+                Some("python3 -m venv .venv && .venv/bin/pip install -r requirements.txt")
+            }
+        }
+    }
+
     /// The language of the project in this directory.
     pub fn of(directory: &Path) -> Result<Self, BuildError> {
-        [
-            ("Cargo.toml", Self::Rust),
-            ("src/check.c", Self::C),
-            ("src/check.js", Self::Js),
-            ("src/check.py", Self::Python),
-        ]
-        .into_iter()
-        .find(|(file, _)| directory.join(file).is_file())
-        .map(|(_, language)| language)
-        .ok_or_else(|| BuildError::NoProject {
-            directory: directory.to_owned(),
-        })
+        Self::ALL
+            .into_iter()
+            .find(|language| directory.join(language.mark()).is_file())
+            .ok_or_else(|| BuildError::NoProject {
+                directory: directory.to_owned(),
+            })
     }
 }
 

@@ -38,34 +38,37 @@ pub fn project(name: &str, language: Language) -> Result<Vec<(PathBuf, String)>,
     if Manifest::from_toml(&manifest).is_err() || is_word {
         return Err(ProjectError::Name(name.chars().take(80).collect()));
     }
-    let mut files: Vec<(PathBuf, String)> = template::files(language)
-        .iter()
-        .chain(template::FIXTURES)
-        .map(|(path, text)| (PathBuf::from(path), filled(text, name)))
-        .collect();
-    match language {
-        Language::Rust => files.extend(sdk()?),
-        Language::C | Language::Js | Language::Python => files.extend(interface()?),
-    }
-    Ok(files)
+    let (beside, interface) = match language {
+        Language::Rust => (&[] as &[_], sdk()?),
+        Language::C | Language::Js | Language::Python => (template::WITHOUT_SDK, interface()?),
+    };
+    let own = template::files(language).iter();
+    Ok(own
+        .chain(template::SHARED)
+        .chain(beside)
+        .map(|(path, text)| (PathBuf::from(path), filled(text, name, language)))
+        .chain(interface)
+        .collect())
 }
 
-/// What the plugin may ask, as a world of its own beside the interface file.
+/// The interface file, beside the project's own world.
 fn interface() -> Result<Vec<(PathBuf, String)>, ProjectError> {
     let (_, text) = SDK
         .iter()
         .find(|(path, _)| *path == "wit/plugin.wit")
         .ok_or_else(|| ProjectError::Sdk("it has no plugin.wit".to_owned()))?;
-    let own = template::WORLD
-        .iter()
-        .map(|(path, text)| (PathBuf::from(path), (*text).to_owned()));
-    let shared = PathBuf::from("wit/deps/iaso-plugin/plugin.wit");
-    Ok(own.chain([(shared, (*text).to_owned())]).collect())
+    let path = PathBuf::from("wit/deps/iaso-plugin/plugin.wit");
+    Ok(vec![(path, (*text).to_owned())])
 }
 
-fn filled(text: &str, name: &str) -> String {
+fn filled(text: &str, name: &str, language: Language) -> String {
+    let (component_kib, memory_kib) = template::budget_kib(language);
     text.replace(NAME, name)
         .replace(IDENTIFIER, &name.replace('-', "_"))
+        .replace("{{source}}", language.mark())
+        .replace("{{needs}}", &template::needs(language))
+        .replace("{{component_kib}}", &component_kib.to_string())
+        .replace("{{memory_kib}}", &memory_kib.to_string())
 }
 
 /// The SDK as a crate of its own: its sources, the interface file beside it, and a manifest without a workspace.
@@ -146,7 +149,7 @@ mod tests {
 
     #[test]
     fn every_templates_manifest_is_a_good_one() {
-        for language in [Language::Rust, Language::C, Language::Js, Language::Python] {
+        for language in Language::ALL {
             let files = project("disk-hog", language).expect("a good name");
             let (_, text) = files
                 .iter()

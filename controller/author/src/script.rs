@@ -3,24 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::tool::{BuildError, find, run};
+use crate::Language;
+use crate::tool::{BuildError, find, made, run};
 
 /// Everything in the engine that would want WASI.
 const FEATURES: [&str; 5] = ["stdio", "random", "clocks", "http", "fetch-event"];
 
 /// componentize-js: in the project's `node_modules`, else in PATH.
 pub(crate) fn javascript(directory: &Path) -> Result<PathBuf, BuildError> {
-    let near = [directory.join("node_modules/.bin")];
-    let Some(tool) = find(&near, &["componentize-js".to_owned()]) else {
-        return Err(BuildError::Missing {
-            program: "componentize-js",
-            remedy: "install Node.js 20 or later, and run `npm install` in the plugin's directory",
-        });
-    };
-    let component = component(directory)?;
-    let mut command = Command::new(tool);
+    let remedy = || prepare(Language::Js, "install Node.js 20 or later, and ");
+    let near = directory.join("node_modules/.bin");
+    let (mut command, component) = tool(directory, "componentize-js", &near, remedy)?;
     command
-        .current_dir(directory)
         .args(["src/check.js", "--wit", "wit", "--world-name", "plugin"])
         .arg("--out")
         .arg(&component)
@@ -32,17 +26,10 @@ pub(crate) fn javascript(directory: &Path) -> Result<PathBuf, BuildError> {
 
 /// componentize-py: in the project's `.venv`, else in PATH.
 pub(crate) fn python(directory: &Path) -> Result<PathBuf, BuildError> {
-    let near = [directory.join(".venv/bin")];
-    let Some(tool) = find(&near, &["componentize-py".to_owned()]) else {
-        return Err(BuildError::Missing {
-            program: "componentize-py",
-            remedy: "run `python3 -m venv .venv && .venv/bin/pip install -r requirements.txt` in the plugin's directory",
-        });
-    };
-    let component = component(directory)?;
-    let mut command = Command::new(tool);
+    let remedy = || prepare(Language::Python, "");
+    let near = directory.join(".venv/bin");
+    let (mut command, component) = tool(directory, "componentize-py", &near, remedy)?;
     command
-        .current_dir(directory)
         .args(["--quiet", "--wit-path", "wit", "--world", "plugin"])
         .args(["componentize", "--stub-wasi", "check"])
         .args(["--python-path", "src", "--python-path", "vendor"])
@@ -52,15 +39,27 @@ pub(crate) fn python(directory: &Path) -> Result<PathBuf, BuildError> {
     Ok(component)
 }
 
-/// Where the component goes before the manifest is packed into it.
-fn component(directory: &Path) -> Result<PathBuf, BuildError> {
-    let unwritable = |path: &Path, source| BuildError::File {
-        what: "make",
-        path: path.to_owned(),
-        source,
-    };
+fn prepare(language: Language, before: &str) -> String {
+    let once = language.preparation().unwrap_or_default();
+    format!("{before}run `{once}` in the plugin's directory")
+}
+
+/// A language's tool, to be run in the project, and where its component goes before the manifest is packed into it.
+fn tool(
+    directory: &Path,
+    program: &'static str,
+    near: &Path,
+    remedy: impl FnOnce() -> String,
+) -> Result<(Command, PathBuf), BuildError> {
+    let mut command = Command::new(find(program, &[program.to_owned()], Some(near), remedy)?);
+    command.current_dir(directory);
     let build = directory.join("build");
-    std::fs::create_dir_all(&build).map_err(|source| unwritable(&build, source))?;
+    made(&build)?;
     let component = build.join("unpacked.wasm");
-    std::path::absolute(&component).map_err(|source| unwritable(&component, source))
+    let component = std::path::absolute(&component).map_err(|source| BuildError::File {
+        what: "make",
+        path: component,
+        source,
+    })?;
+    Ok((command, component))
 }

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::Language;
+
 /// Why a project makes no module and no component.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The directory is no project.
     #[error(
         "there is no Cargo.toml and none of {} in {directory}: `iaso plugin new` begins a project in Rust, C, JavaScript or Python; what other tools built becomes a plugin with `iaso plugin pack FILE.wasm`",
-        SOURCES.join(", ")
+        [Language::C, Language::Js, Language::Python].map(Language::mark).join(", ")
     )]
     NoProject {
         /// Where was looked.
@@ -21,7 +23,7 @@ pub enum BuildError {
         /// The program.
         program: &'static str,
         /// What to install, as a command.
-        remedy: &'static str,
+        remedy: String,
     },
     /// The toolchain refused the source.
     #[error("the plugin does not compile: the words of {0} stand above")]
@@ -47,23 +49,24 @@ pub enum BuildError {
     },
 }
 
-/// By which file a language is known.
-pub(crate) const SOURCES: [&str; 3] = ["src/check.c", "src/check.js", "src/check.py"];
-
-/// The first of these programs that is there: in `near`, else in PATH.
-pub(crate) fn find(near: &[PathBuf], names: &[String]) -> Option<PathBuf> {
+/// A program under the first of these names that is there: in `near`, else in PATH. Else what to install.
+pub(crate) fn find(
+    program: &'static str,
+    names: &[String],
+    near: Option<&Path>,
+    remedy: impl FnOnce() -> String,
+) -> Result<PathBuf, BuildError> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let places: Vec<PathBuf> = near
+    let near = near.map(Path::to_owned).into_iter();
+    let places: Vec<PathBuf> = near.chain(std::env::split_paths(&path)).collect();
+    let mut all = names
         .iter()
-        .cloned()
-        .chain(std::env::split_paths(&path))
-        .collect();
-    names.iter().find_map(|name| {
-        places
-            .iter()
-            .map(|place| place.join(name))
-            .find(|file| file.is_file())
-    })
+        .flat_map(|name| places.iter().map(move |place| place.join(name)));
+    all.find(|file| file.is_file())
+        .ok_or_else(|| BuildError::Missing {
+            program,
+            remedy: remedy(),
+        })
 }
 
 /// Runs a tool; what it says goes to standard error.
@@ -91,6 +94,15 @@ pub(crate) fn started(command: &Command, source: std::io::Error) -> BuildError {
 pub(crate) fn written(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     std::fs::write(path, bytes).map_err(|source| BuildError::File {
         what: "write",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Makes a directory, and those above it.
+pub(crate) fn made(path: &Path) -> Result<(), BuildError> {
+    std::fs::create_dir_all(path).map_err(|source| BuildError::File {
+        what: "make",
         path: path.to_owned(),
         source,
     })

@@ -59,13 +59,9 @@ pub(super) fn new(global: &Global, what: &NewArgs) -> Result<Exit, Failure> {
         directory,
     };
     // What a language's tool comes with is fetched once, by its own package manager.
-    let first = match language {
-        Language::Rust | Language::C => "",
-        Language::Js => "npm install && ",
-        Language::Python => {
-            "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt && "
-        }
-    };
+    let first = language
+        .preparation()
+        .map_or_else(String::new, |once| format!("{once} && "));
     keys::show(global, &begun, |begun| {
         format!(
             "{} is in {}: a check that works, its manifest, fixtures, and what it is written with.\n  \
