@@ -1,4 +1,6 @@
-//! Bounds for texts from outside.
+//! Bounds for texts from outside, and digests as text.
+
+use sha2::{Digest as _, Sha256};
 
 /// Cuts a text to at most `bytes`, at a character's edge, and marks the cut. Control characters become spaces, so that no
 /// remote party can draw on an operator's terminal.
@@ -34,6 +36,14 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         source = cause.source();
     }
     text
+}
+
+/// 32 hexadecimal digits of a SHA-256: no two names that are too long share one.
+#[must_use]
+pub fn short_digest(of: impl AsRef<[u8]>) -> String {
+    let mut digest = hex(&Sha256::digest(of));
+    digest.truncate(32);
+    digest
 }
 
 /// Lower-case hexadecimal.

@@ -65,27 +65,26 @@ impl Systemd {
 
     /// Has the unit files read again (`systemctl daemon-reload`).
     pub async fn reload(&self) -> Result<(), CapError> {
-        let ask = async {
-            let connection = self.connection().await?;
-            let outcome = async {
-                let manager = manager(&connection).await?;
-                manager.call_method("Reload", &()).await.map(drop)
-            };
-            self.settle(outcome.await, "its units").await
-        };
-        within(CALL_TIMEOUT, ask).await
+        self.tell("Reload", &(), "its units").await
     }
 
     /// Kills all processes of a unit at once (SIGKILL). Fails if there are none.
     pub async fn kill(&self, unit: &str) -> Result<(), CapError> {
+        self.tell("KillUnit", &(unit, "all", 9_i32), unit).await
+    }
+
+    /// One call of the manager's that answers nothing; `about` is for its errors.
+    async fn tell<B>(&self, method: &str, body: &B, about: &str) -> Result<(), CapError>
+    where
+        B: serde::Serialize + zbus::zvariant::DynamicType + Sync,
+    {
         let ask = async {
             let connection = self.connection().await?;
             let outcome = async {
                 let manager = manager(&connection).await?;
-                let whom = (unit, "all", 9_i32);
-                manager.call_method("KillUnit", &whom).await.map(drop)
+                manager.call_method(method, body).await.map(drop)
             };
-            self.settle(outcome.await, unit).await
+            self.settle(outcome.await, about).await
         };
         within(CALL_TIMEOUT, ask).await
     }

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sha2::{Digest as _, Sha256};
+use iaso_host::Digest;
 
 use super::{CarrierError, UNIT};
 use crate::disk::{DiskError, read_bounded, sync_parent, write_atomic};
@@ -23,6 +23,7 @@ const PROGRAM: &str = "iaso-agent";
 const FILES_MAX: usize = 16;
 const FILE_BYTES_MAX: u64 = 256 << 20;
 const NOTE_BYTES_MAX: u64 = 4096;
+const VERSION_DIGITS: usize = 24;
 
 /// The digest of all that belongs to a version, as 24 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +31,8 @@ pub struct Version(String);
 
 impl Version {
     fn parse(text: &str) -> Option<Self> {
-        let good = text.len() == 24 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let good =
+            text.len() == VERSION_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         good.then(|| Self(text.to_owned()))
     }
 }
@@ -352,25 +354,18 @@ fn bad(path: &Path, what: String) -> CarrierError {
 }
 
 fn digest<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> Version {
-    let mut all = Sha256::new();
+    let mut all = Vec::new();
     for (name, content) in files {
-        all.update(Sha256::digest(name));
-        all.update(Sha256::digest(content));
+        all.extend(Digest::of(name.as_bytes()).into_bytes());
+        all.extend(Digest::of(content).into_bytes());
     }
-    let hex = all
-        .finalize()
-        .iter()
-        .take(12)
-        .copied()
-        .fold(String::new(), hex);
-    Version(hex)
-}
-
-fn hex(mut text: String, byte: u8) -> String {
-    use fmt::Write as _;
-    // Writing to a string does not fail.
-    let _ = write!(text, "{byte:02x}");
-    text
+    Version(
+        Digest::of(&all)
+            .to_string()
+            .chars()
+            .take(VERSION_DIGITS)
+            .collect(),
+    )
 }
 
 fn make_dir(path: &Path) -> Result<(), DiskError> {

@@ -345,17 +345,12 @@ pub(super) fn timeline(entry: &Entry) -> v1::TimelineEntry {
 pub(super) fn event(entry: &Entry) -> v1::Event {
     let line = iaso_engine::timeline::describe(entry);
     let scope = crate::store::Scope::of(&entry.record);
-    let incident = scope.incident.unwrap_or_default();
-    // An incident's id is `<node>-<sequence>`.
-    let node = scope
-        .node
-        .or_else(|| incident.rsplit_once('-').map(|(node, _)| node.to_owned()));
     v1::Event {
         sequence: entry.sequence,
         at_unix_ms: millis(line.at),
         kind: line.kind,
-        node: node.unwrap_or_default(),
-        incident,
+        node: scope.about().unwrap_or_default().to_owned(),
+        incident: scope.incident.unwrap_or_default(),
         text: line.text,
         json: serde_json::to_string(&entry.record).unwrap_or_default(),
     }

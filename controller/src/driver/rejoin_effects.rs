@@ -7,7 +7,7 @@ use super::machine_effects::split_key;
 use crate::cluster::ClusterError;
 use crate::identity::JoinToken;
 use crate::provider::class;
-use crate::text::{bounded, chain, hex};
+use crate::text::{bounded, chain, hex, short_digest};
 use iaso_engine::effect::{Action, Remembered, Yield};
 use iaso_engine::fact::Observation;
 use iaso_engine::timeline::belongings;
@@ -89,15 +89,10 @@ pub(super) async fn cluster(pursuit: &Pursuit) {
 /// Under what name a node's password is kept. Long node names are shortened by a hash, so that no two share one.
 fn secret_key(node: &str) -> Option<SecretKey> {
     let plain = format!("{node}.root-password");
-    plain.parse().ok().or_else(|| {
-        let digest = hex(&Sha256::digest(node.as_bytes()));
-        format!(
-            "{}.root-password",
-            digest.chars().take(32).collect::<String>()
-        )
+    plain
         .parse()
         .ok()
-    })
+        .or_else(|| format!("{}.root-password", short_digest(node)).parse().ok())
 }
 
 /// The name of the version that an effect stores: the same whenever it is begun again.

@@ -55,6 +55,13 @@ impl Scope {
             | Record::Closed { incident: id, .. } => incident(id),
         }
     }
+
+    /// The node: named, or the incident's, whose id is `<node>-<sequence>`.
+    #[must_use]
+    pub fn about(&self) -> Option<&str> {
+        let of_incident = || Some(self.incident.as_deref()?.rsplit_once('-')?.0);
+        self.node.as_deref().or_else(of_incident)
+    }
 }
 
 fn name(node: Option<&NodeName>) -> Option<String> {

@@ -6,14 +6,13 @@
 //! - One transaction: there is a whole snapshot or none.
 
 use super::{Operations, StoreError};
+use crate::text::short_digest;
 use iaso_engine::ledger::Ledger;
 use iaso_engine::time::Tick;
 use iaso_engine::version;
 use iaso_replay::codec::{pack, unpack};
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
 use std::path::Path;
 
 /// A snapshot is kept after so many entries.
@@ -45,12 +44,7 @@ fn fingerprint() -> String {
         ..Snapshot::default()
     };
     let json = serde_json::to_vec(&sample).unwrap_or_default();
-    let mut text = String::new();
-    for byte in Sha256::digest(&json).iter().take(16) {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    short_digest(json)
 }
 
 /// The latest snapshot that fits; an empty one when none does.

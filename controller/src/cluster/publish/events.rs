@@ -9,7 +9,7 @@ use super::condition::camel;
 use super::incidents::time;
 use super::{Shown, stopping};
 use crate::store::{READ_MAX, Scope};
-use crate::text::{bounded, chain, hex};
+use crate::text::{bounded, chain, short_digest};
 use iaso_engine::id::NodeName;
 use iaso_engine::record::{Entry, Record, RungResult};
 use iaso_engine::time::Tick;
@@ -18,7 +18,6 @@ use k8s_openapi::api::core::v1::Event;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
 /// Events about what has no namespace lie here.
@@ -125,8 +124,7 @@ fn name(node: &NodeName, sequence: u64, at: Tick) -> String {
     if name.len() <= 253 {
         return name;
     }
-    let digest = hex(&Sha256::digest(node.as_str().as_bytes()));
-    format!("{}.{own}", digest.get(..32).unwrap_or(&digest))
+    format!("{}.{own}", short_digest(node.as_str()))
 }
 
 /// What is worth an Event, and whether it is a warning.
@@ -159,11 +157,8 @@ fn reason(record: &Record) -> Option<(String, bool)> {
     }
 }
 
-/// An incident's id is its node's name and a number.
 fn node_of(record: &Record) -> Option<NodeName> {
-    let Scope { node, incident } = Scope::of(record);
-    let of_incident = incident.and_then(|id| Some(id.rsplit_once('-')?.0.to_owned()));
-    NodeName::new(node.or(of_incident)?).ok()
+    NodeName::new(Scope::of(record).about()?).ok()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::super::crd::{GROUP, Incident, IncidentSpec, IncidentStatus, Phase, Ru
 use super::super::kube::{FIELD_CONFLICT, KubeCluster};
 use super::super::{ClusterError, release};
 use super::{Shown, stopping};
-use crate::text::{bounded, hex};
+use crate::text::{bounded, short_digest};
 use iaso_engine::ledger::{self, Ledger, Standing};
 use iaso_engine::record::{Closing, RungResult};
 use iaso_engine::time::Tick;
@@ -17,7 +17,6 @@ use jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -80,7 +79,7 @@ impl Incidents {
             let object = match there.remove(&name) {
                 None => create(cluster, &api, &name, spec).await?,
                 Some(object) if object.spec == spec && is_ours(&object) => object,
-                Some(_) => apply(cluster, &name, &dressed(&name, spec), Half::Object).await?,
+                Some(_) => apply(cluster, &api, &name, &dressed(&name, spec), Half::Object).await?,
             };
             let object = if object.status.as_ref() == Some(&status) {
                 object
@@ -89,7 +88,7 @@ impl Incidents {
                     "apiVersion": format!("{GROUP}/v1alpha1"), "kind": "Incident",
                     "metadata": {"name": name}, "status": status,
                 });
-                apply(cluster, &name, &body, Half::Status).await?
+                apply(cluster, &api, &name, &body, Half::Status).await?
             };
             // What we said, not what came back: what the server makes of it is looked at with the next list.
             let status = Some(status);
@@ -160,11 +159,11 @@ enum Half {
 
 async fn apply<T: serde::Serialize + std::fmt::Debug>(
     cluster: &KubeCluster,
+    api: &Api<Incident>,
     name: &str,
     body: &T,
     half: Half,
 ) -> Result<Incident, ClusterError> {
-    let api: Api<Incident> = Api::all(cluster.client.clone());
     let patch = Patch::Apply(body);
     let send = async |params: PatchParams| match half {
         Half::Object => {
@@ -227,8 +226,7 @@ fn name_of(id: &str) -> String {
     if id.len() <= NAME_MAX {
         return id.to_owned();
     }
-    let digest = hex(&Sha256::digest(id.as_bytes()));
-    format!("incident-{}", digest.get(..32).unwrap_or(&digest))
+    format!("incident-{}", short_digest(id))
 }
 
 fn status_of(incident: &ledger::Incident) -> IncidentStatus {
