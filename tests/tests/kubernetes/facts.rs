@@ -1,8 +1,8 @@
-use super::{Scene, adapter, granted, manifests, on_a_cluster};
+use super::{Scene, installed, on_a_cluster};
 use anyhow::{Context, Result};
 use iaso_controller::cluster::{Cluster, Contents, NodeView};
 use iaso_engine::fact::Ready;
-use iaso_tests::kubereal::{Options, RealKube, User, lease_now, lease_of};
+use iaso_tests::kubereal::{Options, RealKube, lease_now, lease_of};
 use serde_json::json;
 use std::time::Duration;
 
@@ -70,9 +70,7 @@ async fn a_stopped_api_server_is_trouble_in_words_and_the_same_cluster_afterward
     let Some(mut kube) = RealKube::for_test("API server stopped", Options::default()).await? else {
         return Ok(());
     };
-    kube.kubectl(&["apply", "-k", &manifests("base")]).await?;
-    let iaso = adapter(kube.kubeconfig(User::Iaso)?, 0, false).await?;
-    granted(&iaso).await?;
+    let iaso = installed(&kube).await?;
     let seed = kube.seed().await?;
     seed.node("styx", &json!({}), &json!([])).await?;
     let before = iaso.survey().await?;

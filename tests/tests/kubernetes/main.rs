@@ -20,7 +20,7 @@ use futures::FutureExt;
 use iaso_controller::cluster::KubeCluster;
 use iaso_controller::config::ClusterConfig;
 use iaso_engine::id::NodeName;
-use iaso_tests::kubereal::{Options, Seed, Site};
+use iaso_tests::kubereal::{Options, RealKube, Seed, Site, User};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 
@@ -64,6 +64,14 @@ async fn on_a_cluster(
         Ok(result) => result.and(left),
         Err(panic) => std::panic::resume_unwind(panic),
     }
+}
+
+/// A controller's adapter with the rights that the shipped manifests give.
+async fn installed(kube: &RealKube) -> Result<KubeCluster> {
+    kube.kubectl(&["apply", "-k", &manifests("base")]).await?;
+    let iaso = adapter(kube.kubeconfig(User::Iaso)?, 0, false).await?;
+    granted(&iaso).await?;
+    Ok(iaso)
 }
 
 /// Roles count when the server's authorizer has seen them.

@@ -1,6 +1,6 @@
 //! What the journal says, shown in the cluster by a whole controller under the shipped roles.
 
-use super::{adapter, granted, manifests, node};
+use super::{adapter, installed, node};
 use anyhow::{Context, Result};
 use iaso_controller::cluster::{KubeCluster, Publisher};
 use iaso_controller::config::Config;
@@ -12,7 +12,7 @@ use iaso_engine::time::Tick;
 use iaso_providers::NoProvider;
 use iaso_providers::secrets::FileStore;
 use iaso_tests::kubeapi::{ADMIN_TOKEN, KubeApi, Lifecycle};
-use iaso_tests::kubereal::{Options, RealKube, User};
+use iaso_tests::kubereal::{Options, RealKube};
 use iaso_tests::until;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -104,9 +104,7 @@ async fn an_incident_is_an_event_and_a_condition_of_its_node_where_its_kind_is_n
     let Some(kube) = RealKube::for_test("incidents shown", Options::default()).await? else {
         return Ok(());
     };
-    kube.kubectl(&["apply", "-k", &manifests("base")]).await?;
-    let iaso = adapter(kube.kubeconfig(User::Iaso)?, 0, false).await?;
-    granted(&iaso).await?;
+    let iaso = installed(&kube).await?;
     let seed = kube.seed().await?;
     seed.node("styx", &json!({}), &json!([])).await?;
     let running = controller(directory.path(), &iaso, "styx", true).await?;

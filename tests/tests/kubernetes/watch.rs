@@ -1,6 +1,6 @@
 //! Watches in place of lists that are made again and again.
 
-use super::{Scene, adapter, granted, manifests, node, on_a_cluster};
+use super::{Scene, adapter, installed, node, on_a_cluster};
 use anyhow::{Context, Result};
 use iaso_controller::cluster::{Cluster, KubeCluster, NodeView};
 use iaso_engine::fact::Ready;
@@ -116,9 +116,7 @@ async fn own(name: &str) -> Result<Option<(RealKube, KubeCluster, Seed)>> {
     let Some(kube) = RealKube::for_test(name, Options::default()).await? else {
         return Ok(None);
     };
-    kube.kubectl(&["apply", "-k", &manifests("base")]).await?;
-    let iaso = adapter(kube.kubeconfig(User::Iaso)?, 0, false).await?;
-    granted(&iaso).await?;
+    let iaso = installed(&kube).await?;
     let seed = kube.seed().await?;
     two_nodes(&seed).await?;
     Ok(Some((kube, iaso, seed)))
