@@ -32,6 +32,7 @@ use crate::{
     outbox::{Kind, Limits, Outbox, OutboxError},
     plugins::{CheckRun, FixRun, Plugins, Slot, Spec, unix_ms},
     reports::Reports,
+    runnable::Runnable,
     wire,
 };
 
@@ -109,7 +110,7 @@ impl Agent {
         let autonomy = Autonomy::new(&config.node, began, Delegation::default(), absence);
         let agent = Arc::new(Self {
             plugins,
-            metrics: Metrics::new(),
+            metrics: Metrics::new(config.runner.mode),
             boot_id: format!("{:032x}", rand::random::<u128>()),
             peers,
             outbox_grew: Notify::new(),
@@ -193,11 +194,15 @@ impl Agent {
     }
 
     /// Runs one plugin's check and sends what is new. One that keeps breaking is run less and less often.
-    pub async fn check(&self, slot: &Slot) {
+    pub async fn check(&self, name: &str) {
+        let Some(turn) = self.plugins.turn(name).await else {
+            return;
+        };
+        let slot = turn.slot();
         if !slot.admits(self.started.elapsed()) {
             return;
         }
-        let run = slot.check().await;
+        let run = turn.check().await;
         slot.judge(self.started.elapsed(), &run);
         self.metrics.ran(&slot.spec.name, &run);
         let news = self.reports().record(
@@ -233,7 +238,9 @@ impl Agent {
         let append = |run: &CheckRun| {
             self.outbox().append(Kind::Sample, |sequence| {
                 wire::message(v1::agent_message::Kind::Report(wire::report(
-                    &slot.spec, run, sequence,
+                    &slot.spec.name,
+                    run,
+                    sequence,
                 )))
                 .encode_to_vec()
             })
@@ -321,16 +328,17 @@ impl Agent {
 
     pub(crate) async fn fix(&self, blank: Outcome, deadline: Instant) -> Outcome {
         let start = Instant::now();
-        let slot = self.plugins.get(&blank.plugin);
-        let run = match &slot {
-            Some(slot) => slot.fix(&blank.fix, deadline).await,
-            None => FixRun::new(
+        let turn = tokio::time::timeout_at(deadline, self.plugins.turn(&blank.plugin)).await;
+        let run = match &turn {
+            Ok(Some(turn)) => turn.fix(&blank.fix, deadline).await,
+            Ok(None) => FixRun::new(
                 "refused",
                 format!("no plugin `{}` is assigned to this node", blank.plugin),
             ),
+            Err(_) => FixRun::new("expired", "the deadline passed before the plugin was free"),
         };
-        if let Some(slot) = slot {
-            slot.poke.notify_one();
+        if let Ok(Some(turn)) = turn {
+            turn.slot().seat.poke.notify_one();
         }
         tracing::info!(
             plugin = blank.plugin,
@@ -399,15 +407,34 @@ impl Agent {
         *locked(&self.round) == round
     }
 
-    /// Loads a plugin of an assignment, unless another came meanwhile; true if it is in its place.
-    pub fn install(&self, round: u64, spec: Spec, compiled: &[u8]) -> bool {
+    /// Puts a version of an assignment in its place, unless another assignment came meanwhile, and tells the controller if it cannot be.
+    pub fn settle(&self, round: u64, spec: Spec, loaded: Result<Runnable, PluginFault>) {
         let latest = locked(&self.round);
-        let holds = *latest == round;
-        if holds {
-            self.plugins.install(spec, compiled);
-            self.plugins_changed.notify_one();
+        if *latest != round {
+            return;
         }
-        holds
+        let slot = self.plugins.settle(spec, loaded);
+        self.plugins_changed.notify_one();
+        // A version that took its place is run at once, and its own result says that nothing is refused any more.
+        if slot.seat.refused().is_some() {
+            self.tell_refused(&slot);
+        }
+    }
+
+    /// What was assigned is what runs: nothing is refused any more.
+    pub fn is_as_assigned(&self, slot: &Slot) {
+        if slot.seat.refuse(None) {
+            self.tell_refused(slot);
+        }
+    }
+
+    /// Sends the latest result again if it does not say which version is refused now: the next run may be half an hour away.
+    fn tell_refused(&self, slot: &Slot) {
+        let refused = slot.seat.refused();
+        let corrected = self.reports().refuse(&slot.spec.name, refused);
+        if let Some(run) = corrected.filter(|_| self.config.controller.is_some()) {
+            self.send_report(slot, &run);
+        }
     }
 
     /// Puts a plugin of an assignment that could not be had in its place, unless another assignment came meanwhile.

@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{agent::Agent, plugins::CheckRun};
+use crate::{agent::Agent, config::RunnerMode, plugins::CheckRun};
 
 type Labels = Vec<(String, String)>;
 
@@ -26,7 +26,10 @@ pub struct Metrics {
     abandoned: Gauge,
     /// Of one node; empty until there is a certificate.
     certificate: Family<Labels, Gauge>,
-    runner: RunnerMetrics,
+    /// By plugin.
+    refused: Family<Labels, Gauge>,
+    /// None where there is no such process.
+    runner: Option<RunnerMetrics>,
 }
 
 /// The process that plugins run in.
@@ -94,25 +97,24 @@ fn certificate(registry: &mut Registry) -> Family<Labels, Gauge> {
     ends
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
+fn refused(registry: &mut Registry) -> Family<Labels, Gauge> {
+    let refused = Family::<Labels, Gauge>::default();
+    registry.register(
+        "plugin_refused",
+        "1 while the version of a plugin that this node was assigned cannot be loaded, whether or not another runs in its place",
+        refused.clone(),
+    );
+    refused
 }
 
 impl Metrics {
-    /// All zero.
+    /// All zero. What is about the process that plugins run in is there only where there is one.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(mode: RunnerMode) -> Self {
         let mut registry = Registry::with_prefix("iaso_agent");
-        let (runs, seconds) = (
-            Family::<Labels, Counter>::default(),
-            Family::<Labels, Gauge<f64, AtomicU64>>::default(),
-        );
-        let (findings, fixes) = (
-            Family::<Labels, Gauge>::default(),
-            Family::<Labels, Counter>::default(),
-        );
+        let (runs, fixes) = (Family::<Labels, Counter>::default(), Family::default());
+        let seconds = Family::<Labels, Gauge<f64, AtomicU64>>::default();
+        let findings = Family::<Labels, Gauge>::default();
         let (sessions, connected, outbox) =
             (Counter::default(), Gauge::default(), Gauge::default());
         let (dropped, abandoned) = (Gauge::default(), Gauge::default());
@@ -158,7 +160,9 @@ impl Metrics {
             abandoned.clone(),
         );
         let certificate = certificate(&mut registry);
-        let runner = RunnerMetrics::registered(&mut registry);
+        let refused = refused(&mut registry);
+        let has_process = mode == RunnerMode::Process;
+        let runner = has_process.then(|| RunnerMetrics::registered(&mut registry));
         Self {
             registry,
             runs,
@@ -171,6 +175,7 @@ impl Metrics {
             dropped,
             abandoned,
             certificate,
+            refused,
             runner,
         }
     }
@@ -222,8 +227,14 @@ impl Metrics {
         let abandoned = agent.plugins.capabilities().abandoned_threads();
         self.abandoned
             .set(i64::try_from(abandoned).unwrap_or(i64::MAX));
-        if let Some(status) = agent.plugins.runner() {
-            self.runner.set(&status);
+        if let (Some(runner), Some(status)) = (&self.runner, agent.plugins.runner()) {
+            runner.set(&status);
+        }
+        self.refused.clear();
+        for slot in agent.plugins.all() {
+            let is_refused = slot.loaded.is_err() || slot.seat.refused().is_some();
+            let of = vec![("plugin".to_owned(), slot.spec.name.clone())];
+            self.refused.get_or_create(&of).set(i64::from(is_refused));
         }
         self.findings.clear();
         for (plugin, believed) in agent.believed() {
@@ -249,7 +260,7 @@ mod tests {
     #[test]
     fn every_alert_is_about_a_metric_that_there_is() {
         let alerts = include_str!("../../deploy/monitoring/alerts.yaml");
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(RunnerMode::Process);
         metrics.certified("styx", 1_795_000_000);
         let mut rendered = String::new();
         encode(&mut rendered, &metrics.registry).expect("a string takes everything");
@@ -273,10 +284,22 @@ mod tests {
     #[test]
     fn without_a_certificate_there_is_no_end_of_one() {
         let mut rendered = String::new();
-        encode(&mut rendered, &Metrics::new().registry).expect("a string takes everything");
+        encode(&mut rendered, &Metrics::new(RunnerMode::Process).registry)
+            .expect("a string takes everything");
         assert!(
             !rendered.contains("certificate_not_after_seconds{"),
             "{rendered}"
         );
+    }
+    /// A gauge that is 0 says that the process is down, and wakes somebody.
+    #[test]
+    fn where_plugins_run_in_the_agent_nothing_is_said_about_a_process_of_theirs() {
+        let text = |mode| {
+            let mut text = String::new();
+            encode(&mut text, &Metrics::new(mode).registry).expect("a string takes everything");
+            text
+        };
+        assert!(text(RunnerMode::Process).contains("iaso_agent_runner_up 0"));
+        assert!(!text(RunnerMode::InProcess).contains("iaso_agent_runner"));
     }
 }

@@ -131,7 +131,7 @@ pub async fn install(
         Ok(compiled) => {
             spec.digest = compiled.component.to_string();
             spec.compiled = Some(compiled.digest);
-            plugins.install(spec, &compiled.bytes)
+            plugins.install(spec, &compiled.bytes).await
         }
         Err(error) => {
             let class = if matches!(error, CompileError::Refused(_)) {
@@ -150,7 +150,11 @@ pub async fn install(
 
 async fn one(plugins: &Plugins, plugin: PluginConfig, cache: &Path, program: &Path) -> Row {
     let slot = install(plugins, plugin, cache, program).await;
-    (slot.spec.name.clone(), slot.check().await)
+    let run = match plugins.turn(&slot.spec.name).await {
+        Some(turn) => turn.check().await,
+        None => CheckRun::begun(&slot.spec), // Nothing takes a plugin away here.
+    };
+    (slot.spec.name.clone(), run)
 }
 
 /// A plugin's settings are text; a string loses its quotes, everything else is as in TOML.
@@ -342,9 +346,12 @@ mod tests {
         (
             "k3s-agent".into(),
             CheckRun {
+                version: String::new(),
+                digest: String::new(),
                 started_unix_ms: 0,
                 duration: Duration::ZERO,
                 outcome: Ok(vec![finding]),
+                refused: None,
             },
         )
     }

@@ -1,29 +1,34 @@
 //! The plugins that this agent runs: loaded, granted, run one at a time each, replaced without a gap.
 //!
 //! **Invariants**
-//! - Grants are set before a plugin is loaded, and taken away when it goes.
-//! - A plugin that cannot be loaded is here too, with its fault: it is reported, not forgotten. In the runner that is found at its first run.
-//! - One run of a plugin at a time, check or fix.
+//! - A version is lent its grants before it is loaded; they are taken away when the plugin goes, and are no other version's.
+//! - A version takes another's place only once it is loaded where it will run. One that cannot be is refused, by name, and what runs goes on.
+//! - A plugin of which no version can be loaded is here too, with its fault: it is reported, not forgotten.
+//! - One run of a plugin at a time, check or fix, whatever version of it is in its place.
+
+mod slot;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, SystemTime},
 };
 
 use iaso_grants::Grants;
 use iaso_host::{
-    Admission, Digest, EngineError, FaultClass, GrantedBroker, LogLevel, PluginFault, RunLimits,
-    RunReport, StrikePolicy, Strikes, SystemResolver,
-    types::{Attributes, Finding},
+    Digest, EngineError, FaultClass, GrantedBroker, PluginFault, SystemResolver, types::Attributes,
 };
-use tokio::sync::{Mutex, Notify};
 
 use crate::{
     cap::HostCapabilities,
     config::RunnerConfig,
     runnable::{Place, Runnable},
 };
+
+pub use slot::{CheckRun, FixRun, Refused, Seat, Slot, Turn};
+
+/// Longest to load a version before it takes its place.
+const LOAD_MAX: Duration = Duration::from_secs(30);
 
 /// The broker with the rights of this process.
 pub type Broker = GrantedBroker<HostCapabilities, SystemResolver>;
@@ -49,235 +54,6 @@ pub struct Spec {
     pub grants: Grants,
 }
 
-/// One plugin in its place.
-pub struct Slot {
-    /// What it is.
-    pub spec: Spec,
-    /// Ready to run, or why not.
-    pub loaded: Result<Runnable, PluginFault>,
-    running: Mutex<()>,
-    /// A slot is one version of one plugin: a new version starts without strikes.
-    strikes: std::sync::Mutex<Strikes>,
-    /// Asks for a run before the next tick.
-    pub poke: Notify,
-}
-
-/// What one check came to.
-#[derive(Debug, Clone)]
-pub struct CheckRun {
-    /// When it began, milliseconds since the Unix epoch.
-    pub started_unix_ms: i64,
-    /// How long it took.
-    pub duration: Duration,
-    /// Findings, or what is wrong with the plugin.
-    pub outcome: Result<Vec<Finding>, PluginFault>,
-}
-
-impl CheckRun {
-    /// The same run, its answer larger than a message may be.
-    #[must_use]
-    pub fn too_large(&self, bytes: usize) -> Self {
-        let message = format!(
-            "its findings take {bytes} bytes, and a message has at most {}: let it report less",
-            iaso_proto::MAX_MESSAGE_BYTES
-        );
-        Self {
-            outcome: Err(PluginFault {
-                class: FaultClass::BadOutput,
-                message,
-            }),
-            ..self.clone()
-        }
-    }
-}
-
-/// Why a fix came to nothing, or what it came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FixRun {
-    /// `fixed`, `unchanged`, `refused`, `failed` or `expired`.
-    pub result: String,
-    /// Why, for a person.
-    pub reason: String,
-    /// What was done.
-    pub steps: Vec<String>,
-}
-
-impl FixRun {
-    /// One without steps.
-    pub fn new(result: &str, reason: impl Into<String>) -> Self {
-        Self {
-            result: result.into(),
-            reason: reason.into(),
-            steps: Vec::new(),
-        }
-    }
-}
-
-impl Slot {
-    /// Whether a run may start now, `now` being any clock that only goes forward.
-    pub fn admits(&self, now: Duration) -> bool {
-        match self.strikes().admit(now) {
-            Admission::Run | Admission::Probe => true,
-            Admission::Wait { .. } | Admission::ProbeUnderWay => false,
-        }
-    }
-
-    /// Strikes a plugin that broke, forgives one that did not. One whose process went away under it is neither struck nor forgiven.
-    pub fn judge(&self, now: Duration, run: &CheckRun) {
-        match &run.outcome {
-            Ok(_) => self.strikes().succeeded(),
-            Err(fault) if fault.class == FaultClass::RunnerLost => self.strikes().lost(now),
-            Err(fault) => self.strikes().failed(now, fault, &StrikePolicy::default()),
-        }
-    }
-
-    fn strikes(&self) -> std::sync::MutexGuard<'_, Strikes> {
-        self.strikes
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// A plugin that could not be had at all.
-    #[must_use]
-    pub fn broken(spec: Spec, fault: PluginFault) -> Self {
-        Self {
-            spec,
-            loaded: Err(fault),
-            running: Mutex::new(()),
-            strikes: std::sync::Mutex::default(),
-            poke: Notify::new(),
-        }
-    }
-
-    /// Looks. Waits for a fix that is running.
-    pub async fn check(&self) -> CheckRun {
-        let _one_at_a_time = self.running.lock().await;
-        let started_unix_ms = unix_ms();
-        let plugin = match &self.loaded {
-            Ok(plugin) => plugin,
-            Err(fault) => {
-                return CheckRun {
-                    started_unix_ms,
-                    duration: Duration::ZERO,
-                    outcome: Err(fault.clone()),
-                };
-            }
-        };
-        let report = plugin
-            .check(
-                &self.spec.config,
-                &RunLimits::with_timeout(self.spec.timeout),
-            )
-            .await;
-        self.write_log(&report);
-        CheckRun {
-            started_unix_ms,
-            duration: report.duration,
-            outcome: report.outcome,
-        }
-    }
-
-    /// Plans and applies one fix before `deadline`.
-    pub async fn fix(&self, name: &str, deadline: tokio::time::Instant) -> FixRun {
-        let plugin = match &self.loaded {
-            Ok(plugin) => plugin,
-            Err(fault) => {
-                return FixRun::new("refused", format!("the plugin cannot be used: {fault}"));
-            }
-        };
-        let Ok(_one_at_a_time) = tokio::time::timeout_at(deadline, self.running.lock()).await
-        else {
-            return FixRun::new("expired", "the deadline passed before the plugin was free");
-        };
-        let left = || {
-            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-            (!left.is_zero()).then(|| RunLimits::with_timeout(left))
-        };
-        let Some(limits) = left() else {
-            return FixRun::new("expired", "the deadline passed before anything was done");
-        };
-        let plan = plugin.plan(name, &self.spec.config, &limits).await;
-        self.write_log(&plan);
-        match plan.outcome {
-            Err(fault) if fault.class == FaultClass::Deadline && left().is_none() => {
-                return FixRun::new(
-                    "expired",
-                    "the deadline passed while the fix was planned, nothing was done",
-                );
-            }
-            Err(fault) => {
-                return FixRun::new(
-                    "failed",
-                    format!("the plugin broke while planning, nothing was done: {fault}"),
-                );
-            }
-            Ok(plan) if plan.verdict == "nothing" => {
-                return FixRun {
-                    result: "unchanged".into(),
-                    reason: plan.reason,
-                    steps: plan.steps,
-                };
-            }
-            Ok(plan) if plan.verdict != "apply" => {
-                return FixRun {
-                    result: "refused".into(),
-                    reason: plan.reason,
-                    steps: plan.steps,
-                };
-            }
-            Ok(_) => {}
-        }
-        let Some(limits) = left() else {
-            return FixRun::new(
-                "expired",
-                "the deadline passed while the fix was planned, nothing was done",
-            );
-        };
-        let applied = plugin.apply(name, &self.spec.config, &limits).await;
-        self.write_log(&applied);
-        match applied.outcome {
-            Err(fault) => FixRun::new(
-                "failed",
-                format!("the plugin broke while acting, nobody knows how far it got: {fault}"),
-            ),
-            Ok(done) => FixRun {
-                result: known_result(&done.outcome),
-                reason: done.reason,
-                steps: done.steps,
-            },
-        }
-    }
-
-    fn write_log<T>(&self, report: &RunReport<T>) {
-        let plugin = self.spec.name.as_str();
-        for line in &report.log {
-            let text = line.message.as_str();
-            match line.level {
-                LogLevel::Debug => tracing::debug!(plugin, "{text}"),
-                LogLevel::Info => tracing::info!(plugin, "{text}"),
-                LogLevel::Warn | LogLevel::Error => tracing::warn!(plugin, "{text}"),
-            }
-        }
-        if report.log_lines_dropped > 0 {
-            tracing::info!(
-                plugin,
-                dropped = report.log_lines_dropped,
-                "log lines beyond the limit"
-            );
-        }
-    }
-}
-
-/// A plugin may say anything; the protocol's set is closed.
-fn known_result(outcome: &str) -> String {
-    let known = matches!(outcome, "fixed" | "unchanged" | "refused");
-    if known {
-        outcome.to_owned()
-    } else {
-        "failed".to_owned()
-    }
-}
-
 /// Milliseconds since the Unix epoch.
 #[must_use]
 pub fn unix_ms() -> i64 {
@@ -292,6 +68,8 @@ pub struct Plugins {
     place: Place,
     broker: Arc<Broker>,
     slots: RwLock<BTreeMap<String, Arc<Slot>>>,
+    /// Of every name that has a slot, or had one that still runs.
+    seats: Mutex<BTreeMap<String, Arc<Seat>>>,
 }
 
 impl Plugins {
@@ -303,6 +81,7 @@ impl Plugins {
             place,
             broker,
             slots: RwLock::default(),
+            seats: Mutex::default(),
         })
     }
 
@@ -318,39 +97,63 @@ impl Plugins {
         self.place.status()
     }
 
-    /// Loads `compiled` beside what runs under that name, and puts it in its place.
-    pub fn install(&self, spec: Spec, compiled: &[u8]) -> Arc<Slot> {
-        self.broker.grant(&spec.name, spec.grants.clone());
-        let loaded = match &spec.compiled {
-            Some(digest) => self.place.load(&spec.name, compiled, digest, &spec.grants),
-            None => Err(PluginFault {
-                class: FaultClass::Refused,
-                message: "there are no compiled bytes to load".into(),
-            }),
-        };
-        self.place(Slot {
-            spec,
-            loaded,
-            running: Mutex::new(()),
-            strikes: std::sync::Mutex::default(),
-            poke: Notify::new(),
-        })
+    /// Loads `compiled` where it will run, beside what runs under that name. A fault says why it cannot be used.
+    pub async fn load(&self, spec: &Spec, compiled: &[u8]) -> Result<Runnable, PluginFault> {
+        let digest = spec.compiled.as_ref().ok_or_else(|| PluginFault {
+            class: FaultClass::Refused,
+            message: "there are no compiled bytes to load".into(),
+        })?;
+        let lent = self.broker.grant(&spec.name, spec.grants.clone());
+        let loaded = self.place.load(&spec.name, compiled, digest, &lent)?;
+        loaded.load(LOAD_MAX).await?;
+        Ok(loaded)
     }
 
-    /// Puts a plugin that could not be had in its place, so that its fault is reported.
-    pub fn place(&self, slot: Slot) -> Arc<Slot> {
+    /// Loads a plugin and puts it in its place, with its fault if it cannot be used and nothing runs under its name.
+    pub async fn install(&self, spec: Spec, compiled: &[u8]) -> Arc<Slot> {
+        let loaded = self.load(&spec, compiled).await;
+        self.settle(spec, loaded)
+    }
+
+    /// Puts a version in its place; one that could not be loaded does not take the place of one that was.
+    pub fn settle(&self, spec: Spec, loaded: Result<Runnable, PluginFault>) -> Arc<Slot> {
+        let in_place = self.get(&spec.name);
+        match (loaded, in_place) {
+            (Ok(loaded), _) => self.place(Slot::new(spec, Ok(loaded))),
+            // Other settings for the same code, grants among them, are the operator's word about what runs now.
+            (Err(fault), Some(slot)) if slot.outlives(&spec) => {
+                tracing::warn!(
+                    plugin = %spec.name, class = %fault.class, version = %spec.version, digest = %spec.digest,
+                    "a version is refused, and the one that runs goes on: {fault}"
+                );
+                slot.seat.refuse(Some(Refused {
+                    version: spec.version,
+                    digest: spec.digest,
+                    fault,
+                }));
+                slot
+            }
+            (Err(fault), _) => self.place(Slot::broken(spec, fault)),
+        }
+    }
+
+    /// Puts a plugin in its place, loaded or with its fault.
+    pub fn place(&self, mut slot: Slot) -> Arc<Slot> {
         if let Err(fault) = &slot.loaded {
             tracing::warn!(plugin = %slot.spec.name, class = %fault.class, "plugin refused: {fault}");
         }
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        let name = slot.spec.name.clone();
+        slot.seat = Arc::clone(self.seats().entry(name.clone()).or_default());
+        slot.seat.refuse(None);
         let slot = Arc::new(slot);
-        self.slots
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(slot.spec.name.clone(), Arc::clone(&slot));
+        if slots.insert(name, Arc::clone(&slot)).is_some() {
+            slot.seat.poke.notify_one();
+        }
         slot
     }
 
-    /// Keeps only the plugins that `keep` names; the others lose their grants.
+    /// Keeps only the plugins that `keep` names; the others lose their grants, a run in flight too.
     pub fn retain(&self, keep: &[&str]) {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         slots.retain(|name, _| {
@@ -360,6 +163,21 @@ impl Plugins {
             }
             stays
         });
+        // A seat that a run still holds stays: the name may come back before that run ends.
+        self.seats()
+            .retain(|name, seat| slots.contains_key(name) || Arc::strong_count(seat) > 1);
+    }
+
+    fn seats(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Seat>>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nothing else of that name runs; then whatever is in its place may. None when there is no such plugin.
+    pub async fn turn(&self, name: &str) -> Option<Turn> {
+        let seat = Arc::clone(&self.get(name)?.seat);
+        let alone = seat.alone().await;
+        // What took its place meanwhile runs, with the grants of now.
+        Some(Turn::new(self.get(name)?, alone))
     }
 
     /// The plugin of that name.

@@ -10,7 +10,7 @@ use iaso_host::{PluginFault, types::Finding};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use crate::plugins::CheckRun;
+use crate::plugins::{CheckRun, Refused};
 
 /// After so many intervals without a new result the last one is not believed any more.
 const STALE_INTERVALS: u32 = 3;
@@ -77,6 +77,16 @@ impl Reports {
         news
     }
 
+    /// The latest result gets to say which version is refused; the result, if it said something else before.
+    pub fn refuse(&mut self, plugin: &str, refused: Option<Refused>) -> Option<CheckRun> {
+        let latest = self.latest.get_mut(plugin)?;
+        if latest.run.refused == refused {
+            return None;
+        }
+        latest.run.refused = refused;
+        Some(latest.run.clone())
+    }
+
     /// The latest result went to the outbox as `sequence`.
     pub fn sent(&mut self, plugin: &str, sequence: u64) {
         if let Some(latest) = self.latest.get_mut(plugin) {
@@ -119,6 +129,19 @@ fn is_bad(run: &CheckRun) -> bool {
 
 /// What is wrong, without measured numbers.
 fn essence(run: &CheckRun) -> String {
+    let refused = run.refused.as_ref().map(|refused| {
+        let Refused { digest, fault, .. } = refused;
+        format!(
+            "refused\u{1}{digest}\u{1}{}\u{1}{}",
+            fault.class, fault.message
+        )
+    });
+    [&run.digest, &found(run), &refused.unwrap_or_default()]
+        .map(String::as_str)
+        .join("\u{3}")
+}
+
+fn found(run: &CheckRun) -> String {
     let findings = match &run.outcome {
         Ok(findings) => findings,
         Err(fault) => return format!("fault\u{1}{}\u{1}{}", fault.class, fault.message),
@@ -156,9 +179,12 @@ mod tests {
             attributes: Vec::new(),
         };
         CheckRun {
+            version: String::new(),
+            digest: String::new(),
             started_unix_ms: 0,
             duration: Duration::ZERO,
             outcome: Ok(vec![finding]),
+            refused: None,
         }
     }
 

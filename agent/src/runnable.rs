@@ -1,6 +1,7 @@
 //! Where plugins run: in a process of their own, or, for tests and where a person chose so, in the agent's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use iaso_grants::Grants;
 use iaso_host::{
@@ -44,14 +45,14 @@ impl Place {
         name: &str,
         compiled: &[u8],
         digest: &Digest,
-        grants: &Grants,
+        grants: &Arc<Grants>,
     ) -> Result<Runnable, PluginFault> {
         match self {
             Self::InProcess(host) => host
                 .load(name, compiled, digest, grants)
-                .map(Runnable::InProcess),
+                .map(|plugin| Runnable::InProcess(Box::new(plugin))),
             Self::Process(runner) => runner
-                .plugin(name, compiled, digest, grants.clone())
+                .plugin(name, compiled, digest, Arc::clone(grants))
                 .map(|plugin| Runnable::Process(Box::new(plugin))),
         }
     }
@@ -68,12 +69,20 @@ impl Place {
 /// A plugin that can be run.
 pub enum Runnable {
     /// In the agent's own process.
-    InProcess(LoadedPlugin),
+    InProcess(Box<LoadedPlugin>),
     /// In the runner.
     Process(Box<Plugin>),
 }
 
 impl Runnable {
+    /// Loads it where it will run, within `within`: what cannot be used is known before its first run.
+    pub(crate) async fn load(&self, within: Duration) -> Result<(), PluginFault> {
+        match self {
+            Self::InProcess(_) => Ok(()), // It would not be one otherwise.
+            Self::Process(plugin) => plugin.load(within).await,
+        }
+    }
+
     pub(crate) async fn check(
         &self,
         config: &Attributes,

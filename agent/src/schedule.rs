@@ -2,6 +2,7 @@
 //!
 //! **Invariants**
 //! - At most [`RUNS_MAX`] plugins at once, and a plugin never beside itself.
+//! - A new version takes over the ticks of the one before it: what runs is not cut short, and the new one is run at once.
 //! - Missed ticks are skipped, never made up for in a burst. Ticks of different agents drift apart (jitter of a tenth).
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -9,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{agent::Agent, plugins::Slot};
+use crate::agent::Agent;
 
 /// Plugins that run at once.
 pub const RUNS_MAX: usize = 4;
@@ -19,11 +20,11 @@ const FIRST_RUN_MAX: Duration = Duration::from_secs(3);
 /// Runs the plugins of `agent` until `stop`.
 pub async fn run(agent: Arc<Agent>, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(RUNS_MAX));
-    let mut loops: BTreeMap<String, (Arc<Slot>, JoinHandle<()>)> = BTreeMap::new();
+    let mut loops: BTreeMap<String, JoinHandle<()>> = BTreeMap::new();
     loop {
         let wanted = agent.plugins.all();
-        loops.retain(|_, (slot, task)| {
-            let stays = wanted.iter().any(|other| Arc::ptr_eq(other, slot));
+        loops.retain(|name, task| {
+            let stays = wanted.iter().any(|slot| slot.spec.name == *name) && !task.is_finished();
             if !stays {
                 task.abort();
             }
@@ -31,35 +32,42 @@ pub async fn run(agent: Arc<Agent>, stop: CancellationToken) {
         });
         for slot in wanted {
             let (agent, slots) = (Arc::clone(&agent), Arc::clone(&slots));
-            loops.entry(slot.spec.name.clone()).or_insert_with(|| {
-                let task = tokio::spawn(repeat(agent, Arc::clone(&slot), slots));
-                (slot, task)
-            });
+            let name = slot.spec.name.clone();
+            loops
+                .entry(name.clone())
+                .or_insert_with(|| tokio::spawn(repeat(agent, name, slots)));
         }
         tokio::select! {
             () = agent.plugins_changed.notified() => {}
             () = stop.cancelled() => break,
         }
     }
-    for (_, task) in loops.into_values() {
+    for task in loops.into_values() {
         task.abort();
     }
 }
 
-async fn repeat(agent: Arc<Agent>, slot: Arc<Slot>, slots: Arc<Semaphore>) {
-    let mut wait = FIRST_RUN_MAX
-        .min(slot.spec.interval)
-        .mul_f64(rand::random());
+async fn repeat(agent: Arc<Agent>, name: String, slots: Arc<Semaphore>) {
+    let Some(first) = agent.plugins.get(&name) else {
+        return;
+    };
+    let (seat, mut interval) = (Arc::clone(&first.seat), first.spec.interval);
+    drop(first);
+    let mut wait = FIRST_RUN_MAX.min(interval).mul_f64(rand::random());
     loop {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = slot.poke.notified() => {}
+            () = seat.poke.notified() => {}
         }
         let Ok(_one_of_few) = slots.acquire().await else {
             return;
         };
-        agent.check(&slot).await;
-        wait = jittered(slot.spec.interval, rand::random());
+        agent.check(&name).await;
+        // Gone just now: this ends as soon as that is noticed.
+        if let Some(slot) = agent.plugins.get(&name) {
+            interval = slot.spec.interval;
+        }
+        wait = jittered(interval, rand::random());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iaso_host::types::Finding;
+use iaso_host::{PluginFault, types::Finding};
 use iaso_proto::{MAX_FINDINGS, MAX_TEXT_BYTES, v1};
 
 use crate::{
@@ -33,26 +33,32 @@ fn cut(text: &str) -> String {
 
 /// One run of a check.
 #[must_use]
-pub fn report(spec: &Spec, run: &CheckRun, sequence: u64) -> v1::PluginReport {
-    let (findings, fault) = match &run.outcome {
-        Ok(found) => (findings(&spec.name, found), None),
-        Err(fault) => {
-            let fault = v1::PluginFault {
-                class: fault.class.as_str().into(),
-                message: cut(&fault.message),
-            };
-            (Vec::new(), Some(fault))
-        }
+pub fn report(plugin: &str, run: &CheckRun, sequence: u64) -> v1::PluginReport {
+    let (findings, broken) = match &run.outcome {
+        Ok(found) => (findings(plugin, found), None),
+        Err(why) => (Vec::new(), Some(fault(why))),
     };
     v1::PluginReport {
         sequence,
-        plugin: spec.name.clone(),
-        plugin_version: spec.version.clone(),
-        digest: spec.digest.clone(),
+        plugin: plugin.to_owned(),
+        plugin_version: run.version.clone(),
+        digest: run.digest.clone(),
         started_unix_ms: run.started_unix_ms,
         duration_us: u64::try_from(run.duration.as_micros()).unwrap_or(u64::MAX),
         findings,
-        fault,
+        fault: broken,
+        refused: run.refused.as_ref().map(|refused| v1::RefusedVersion {
+            version: cut(&refused.version),
+            digest: cut(&refused.digest),
+            fault: Some(fault(&refused.fault)),
+        }),
+    }
+}
+
+fn fault(fault: &PluginFault) -> v1::PluginFault {
+    v1::PluginFault {
+        class: fault.class.as_str().into(),
+        message: cut(&fault.message),
     }
 }
 

@@ -3,32 +3,34 @@
 //! **Invariants**
 //! - This process never compiles: `iaso-compile` does, under a deadline and killed with us.
 //! - Keyed by component digest, engine hash and target: an agent only gets what its own engine can load.
+//! - What could not be compiled for the machine's sake is tried again, at growing waits with a bound; why is told when it is news.
 //! - A plugin that does not compile, or that nobody trusted signed, is not assigned; the reason is kept and shown, and other plugins are
 //!   not delayed by it.
 //! - What is compiled is what was judged: the compiler says which component it read.
 
+mod compile;
+mod heard;
 mod trust;
 
+use compile::{Failure, Workshop};
+pub use heard::{Fault, Heard, Refused, Running};
+
 use crate::config::PluginConfig;
-use crate::text::{bounded, hex};
+use crate::text::hex;
 use iaso_engine::fact::Role;
 use iaso_package::Trust;
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use tokio::process::Command;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
 
 /// Largest component, in bytes.
 const COMPONENT_BYTES_MAX: u64 = 64 << 20;
-/// Largest compiled plugin, in bytes.
-const COMPILED_BYTES_MAX: u64 = 256 << 20;
-/// Longest compilation.
-const COMPILE_MAX: Duration = Duration::from_mins(2);
 /// Most pairs of engine hash and target that are compiled for: agents of a few versions, not whatever a stranger says.
 const ENGINES_MAX: usize = 8;
 
@@ -61,23 +63,18 @@ pub struct Compiled {
     pub digest: String,
 }
 
-/// What the compiler prints.
-#[derive(Debug, Deserialize)]
-struct Printed {
-    engine_hash: String,
-    digest: String,
-    compiled_digest: String,
-}
-
-type Compilations = BTreeMap<(String, Engine), Result<Compiled, String>>;
+type Compilations = BTreeMap<(String, Engine), Result<Compiled, Failure>>;
 
 /// All plugins.
 #[derive(Debug)]
 pub struct Plugins {
     all: Vec<Plugin>,
-    cache: PathBuf,
-    compiler: PathBuf,
+    /// What agents say that they run.
+    pub heard: Heard,
+    workshop: Workshop,
     compiled: RwLock<Compilations>,
+    /// A compilation failed that is to be tried again.
+    failed: Notify,
     // Two compilations at once would take memory and both cores from the loop that heals.
     turn: Mutex<()>,
 }
@@ -148,9 +145,13 @@ impl Plugins {
         }
         Ok(Self {
             all: plugins,
-            cache: data_dir.join("plugins"),
-            compiler,
+            heard: Heard::default(),
+            workshop: Workshop {
+                cache: data_dir.join("plugins"),
+                compiler,
+            },
             compiled: RwLock::default(),
+            failed: Notify::new(),
             turn: Mutex::default(),
         })
     }
@@ -184,8 +185,9 @@ impl Plugins {
             let failure = compiled
                 .iter()
                 .find(|((digest, _), result)| *digest == plugin.digest && result.is_err());
-            if let Some((_, Err(why))) = failure {
-                refused.push((plugin.config.name.clone(), why.clone()));
+            if let Some((_, Err(failure))) = failure {
+                let why = failure.words(Instant::now());
+                refused.push((plugin.config.name.clone(), why));
             }
         }
         refused
@@ -219,106 +221,93 @@ impl Plugins {
             .cloned()
     }
 
-    /// Compiles what is not compiled yet for this engine. Returns the new failures: plugin and why.
+    /// Compiles for this engine what is not compiled yet, and what is to be tried again. Returns the failures that are news: plugin and why.
     pub async fn ensure(self: &Arc<Self>, engine: &Engine) -> Vec<(String, String)> {
-        let mut failures = Vec::new();
+        let mut news = Vec::new();
         for plugin in self.all.iter().filter(|plugin| plugin.refusal.is_none()) {
             let key = (plugin.digest.clone(), engine.clone());
             let _turn = self.turn.lock().await;
-            let known = {
-                let compiled = self.compiled.read().unwrap_or_else(PoisonError::into_inner);
-                let engines: std::collections::BTreeSet<&Engine> =
-                    compiled.keys().map(|(_, engine)| engine).collect();
-                if engines.len() >= ENGINES_MAX && !engines.contains(engine) {
-                    let why = format!(
-                        "{ENGINES_MAX} kinds of agent engine are served already: update the agents to one version"
-                    );
-                    return vec![("*".into(), why)];
-                }
-                compiled.contains_key(&key)
-            };
-            if known {
-                continue;
+            if self.serves_too_many(engine) {
+                let why = format!(
+                    "{ENGINES_MAX} kinds of agent engine are served already: update the agents to one version"
+                );
+                return vec![("*".into(), why)];
             }
-            let result = self.compile(plugin, engine).await;
-            if let Err(why) = &result {
-                failures.push((plugin.config.name.clone(), why.clone()));
+            let before = match self.compilations().get(&key) {
+                Some(Ok(_)) => continue,
+                Some(Err(failure)) if failure.again.is_none_or(|at| at > Instant::now()) => {
+                    continue;
+                }
+                Some(Err(failure)) => Some(failure.clone()),
+                None => None,
+            };
+            let compiled = self
+                .workshop
+                .compile(&plugin.config.path, &plugin.digest, engine)
+                .await;
+            let compiled =
+                compiled.map_err(|failed| Failure::new(failed, before.as_ref(), Instant::now()));
+            if let Err(failure) = &compiled {
+                if before.is_none_or(|before| before.why() != failure.why()) {
+                    let why = failure.words(Instant::now());
+                    news.push((plugin.config.name.clone(), why));
+                }
+                self.failed.notify_one();
             }
             self.compiled
                 .write()
                 .unwrap_or_else(PoisonError::into_inner)
-                .insert(key, result);
+                .insert(key, compiled);
         }
-        failures
+        news
     }
 
-    async fn compile(&self, plugin: &Plugin, engine: &Engine) -> Result<Compiled, String> {
-        if !is_word(&engine.hash) || !is_word(&engine.target) {
-            return Err(
-                "the agent's engine hash or target is not a plain word: update the agent".into(),
-            );
+    fn compilations(&self) -> RwLockReadGuard<'_, Compilations> {
+        self.compiled.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serves_too_many(&self, engine: &Engine) -> bool {
+        let compilations = self.compilations();
+        let engines: BTreeSet<&Engine> = compilations.keys().map(|(_, engine)| engine).collect();
+        engines.len() >= ENGINES_MAX && !engines.contains(engine)
+    }
+
+    /// Waits until a failed compilation is to be tried again, and tries all of them. Returns the failures that are news, and whether there is
+    /// anything to assign that there was not before.
+    pub async fn retry(self: &Arc<Self>) -> (Vec<(String, String)>, bool) {
+        self.until_due().await;
+        let before = self.compilations().values().flatten().count();
+        let due: BTreeSet<Engine> = {
+            let compilations = self.compilations();
+            let failed = compilations
+                .iter()
+                .filter(|(_, compiled)| compiled.is_err());
+            failed.map(|((_, engine), _)| engine.clone()).collect()
+        };
+        let mut news = Vec::new();
+        for engine in due {
+            news.extend(self.ensure(&engine).await);
         }
-        let short = |text: &str, chars: usize| text.chars().take(chars).collect::<String>();
-        let name = format!(
-            "{}-{}-{}.cwasm",
-            short(&plugin.digest, 32),
-            short(&engine.hash, 32),
-            engine.target
-        );
-        let output = self.cache.join(name);
-        if let Some(found) = cached(&output).await {
-            return Ok(found);
+        let more = self.compilations().values().flatten().count() > before;
+        (news, more)
+    }
+
+    async fn until_due(&self) {
+        loop {
+            let next = {
+                let compilations = self.compilations();
+                let failures = compilations.values().filter_map(|c| c.as_ref().err());
+                failures.filter_map(|failure| failure.again).min()
+            };
+            let Some(next) = next else {
+                self.failed.notified().await;
+                continue;
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(next) => return,
+                () = self.failed.notified() => {}
+            }
         }
-        tokio::fs::create_dir_all(&self.cache)
-            .await
-            .map_err(|error| format!("cannot make {}: {error}", self.cache.display()))?;
-        let fresh = output.with_extension("new");
-        let child = Command::new(&self.compiler)
-            .arg("--target")
-            .arg(&engine.target)
-            .arg("--output")
-            .arg(&fresh)
-            .arg(&plugin.config.path)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| {
-                format!(
-                    "cannot run the compiler {}: {error}; set `compiler`",
-                    self.compiler.display()
-                )
-            })?;
-        let ended = tokio::time::timeout(COMPILE_MAX, child.wait_with_output())
-            .await
-            .map_err(|_| format!("did not compile within {} s", COMPILE_MAX.as_secs()))?
-            .map_err(|error| format!("the compiler could not be waited for: {error}"))?;
-        if !ended.status.success() {
-            return Err(bounded(
-                String::from_utf8_lossy(&ended.stderr).trim(),
-                1_024,
-            ));
-        }
-        let printed: Printed = serde_json::from_slice(&ended.stdout).map_err(|error| {
-            format!("the compiler's answer is not understood ({error}): is it of the same version?")
-        })?;
-        if printed.engine_hash != engine.hash {
-            return Err(format!(
-                "the compiler builds for engine {}, and the agent has {}: install the same version on both sides",
-                short(&printed.engine_hash, 12),
-                short(&engine.hash, 12)
-            ));
-        }
-        if printed.digest != plugin.digest {
-            // What was judged is not what lies there now.
-            let _ = tokio::fs::remove_file(&fresh).await;
-            return Err(format!(
-                "{} changed since the controller started: restart the controller to take the new one",
-                plugin.config.path.display()
-            ));
-        }
-        keep(&fresh, &output, printed.compiled_digest).await
     }
 }
 
@@ -361,51 +350,6 @@ fn is_word(text: &str) -> bool {
         && text
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
-}
-
-/// What an earlier run of the controller compiled, if its bytes are still what they were.
-async fn cached(path: &Path) -> Option<Compiled> {
-    let expected = tokio::fs::read_to_string(path.with_extension("sha256"))
-        .await
-        .ok()?;
-    let digest = digest_of(path).await.ok()?;
-    (digest == expected.trim()).then(|| Compiled {
-        path: path.to_owned(),
-        digest,
-    })
-}
-
-async fn keep(fresh: &Path, path: &Path, expected: String) -> Result<Compiled, String> {
-    let disk = |error: std::io::Error| {
-        format!(
-            "cannot keep the compiled plugin {}: {error}",
-            path.display()
-        )
-    };
-    let digest = digest_of(fresh).await.map_err(disk)?;
-    if digest != expected {
-        return Err(
-            "the compiled bytes are not what the compiler said it wrote: look at the disk".into(),
-        );
-    }
-    tokio::fs::rename(fresh, path).await.map_err(disk)?;
-    tokio::fs::write(path.with_extension("sha256"), &digest)
-        .await
-        .map_err(disk)?;
-    Ok(Compiled {
-        path: path.to_owned(),
-        digest,
-    })
-}
-
-async fn digest_of(path: &Path) -> std::io::Result<String> {
-    let size = tokio::fs::metadata(path).await?.len();
-    if size > COMPILED_BYTES_MAX {
-        return Err(std::io::Error::other(format!(
-            "{size} bytes are more than a compiled plugin has"
-        )));
-    }
-    Ok(hex(&Sha256::digest(tokio::fs::read(path).await?)))
 }
 
 #[cfg(test)]

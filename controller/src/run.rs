@@ -253,7 +253,7 @@ pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> 
         identities: Arc::clone(&who.identities),
         sessions,
         rounds: Arc::clone(&rounds),
-        plugins: Arc::clone(&plugins),
+        plugins,
         metrics: metrics.clone(),
         clock,
         term,
@@ -262,8 +262,7 @@ pub async fn start(config: Config, outside: Outside) -> anyhow::Result<Running> 
     let mut tasks = watchers(&config, &outside, &handle, clock, &stop);
     tasks.extend(publish(outside, &handle, &opened.store, &stop));
     tasks.extend(lookers(&config, rounds, machines, &handle, &stop));
-    let ahead = compile_ahead(plugins, compiler, handle.clone());
-    tasks.push(spawn_until(&stop, ahead));
+    tasks.extend(compile(compiler, &shared));
     tasks.push(tokio::spawn(status::serve(
         status_listener,
         metrics,
@@ -456,6 +455,16 @@ async fn watch_secrets(secrets: Arc<dyn SecretStore>, handle: Handle, stop: Canc
     }
 }
 
+fn compile(compiler: PathBuf, shared: &api::Shared) -> [JoinHandle<()>; 2] {
+    let (plugins, handle) = (Arc::clone(&shared.plugins), shared.handle.clone());
+    let ahead = compile_ahead(Arc::clone(&plugins), compiler, handle.clone());
+    let again = compile_again(plugins, handle, Arc::clone(&shared.sessions));
+    [
+        spawn_until(&shared.stop, ahead),
+        spawn_until(&shared.stop, again),
+    ]
+}
+
 /// Compiles for the compiler's own engine before the first agent asks: they are most often of the same version.
 async fn compile_ahead(plugins: Arc<Plugins>, compiler: PathBuf, handle: Handle) {
     for (plugin, why) in plugins.untrusted() {
@@ -467,6 +476,20 @@ async fn compile_ahead(plugins: Arc<Plugins>, compiler: PathBuf, handle: Handle)
     };
     for (plugin, why) in plugins.ensure(&engine).await {
         note_refused(&handle, &plugin, &why).await;
+    }
+}
+
+/// Tries again what could not be compiled, and has what then can be assigned.
+async fn compile_again(plugins: Arc<Plugins>, handle: Handle, sessions: Arc<Sessions>) {
+    loop {
+        let (news, more) = plugins.retry().await;
+        for (plugin, why) in news {
+            note_refused(&handle, &plugin, &why).await;
+        }
+        if more {
+            tracing::info!("a plugin that did not compile does now: assigned anew");
+            sessions.assign_anew();
+        }
     }
 }
 

@@ -45,16 +45,15 @@ pub struct Bench {
 /// Runs a fixture many times. A plugin that breaks is not measured.
 pub async fn bench(
     subject: &Subject,
-    name: &str,
-    grants: &iaso_grants::Grants,
     fixture: &Fixture,
     runs: usize,
 ) -> Result<Bench, PluginFault> {
+    let (name, grants) = (subject.name(), subject.grants());
     let runs = runs.clamp(1, RUNS_MAX);
     let (mut cpu, mut wall) = (Vec::with_capacity(runs), Vec::with_capacity(runs));
     let (mut memory_peak_bytes, mut host_calls) = (0, 0);
     for number in 0..runs + WARM_UP {
-        let stage: Arc<dyn Broker> = Arc::new(Stage::new(name, grants, fixture).await);
+        let stage: Arc<dyn Broker> = Arc::new(Stage::new(name, &grants, fixture).await);
         let (started, used) = (Instant::now(), thread_time());
         let report = subject.run(stage, fixture).await;
         let (took, used) = (started.elapsed(), thread_time().saturating_sub(used));

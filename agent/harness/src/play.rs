@@ -33,7 +33,7 @@ pub enum SubjectError {
 /// A plugin that is played again and again.
 pub struct Subject {
     name: String,
-    grants: Grants,
+    grants: Arc<Grants>,
     plugin: LoadedPlugin,
     switch: Arc<Switch>,
 }
@@ -47,15 +47,28 @@ impl Subject {
             ..HostConfig::default()
         };
         let host = PluginHost::new(config, Arc::clone(&switch) as Arc<dyn Broker>)?;
+        let grants = Arc::new(grants.clone());
         let plugin = host
-            .load(name, compiled, &Digest::of(compiled), grants)
+            .load(name, compiled, &Digest::of(compiled), &grants)
             .map_err(SubjectError::Refused)?;
         Ok(Self {
             name: name.to_owned(),
-            grants: grants.clone(),
+            grants,
             plugin,
             switch,
         })
+    }
+
+    /// Under which name it runs.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it is run with: a broker that shall answer it lends it these.
+    #[must_use]
+    pub fn grants(&self) -> Arc<Grants> {
+        Arc::clone(&self.grants)
     }
 
     /// One run on a host that answers through `broker`.

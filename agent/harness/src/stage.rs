@@ -1,6 +1,6 @@
 //! Between plugin and broker: every call is known by its line, and can be made to fail.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use iaso_grants::Grants;
@@ -32,6 +32,7 @@ pub(crate) struct Called {
 /// The host of one run.
 pub(crate) struct Stage {
     broker: GrantedBroker<Script, Names>,
+    grants: Arc<Grants>,
     pub(crate) script: Script,
     injected: Mutex<Injected>,
     called: Mutex<Vec<Called>>,
@@ -39,12 +40,13 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// For one run of `plugin`. What `state` holds before is put there as the plugin would.
-    pub(crate) async fn new(plugin: &str, grants: &Grants, fixture: &Fixture) -> Self {
+    pub(crate) async fn new(plugin: &str, grants: &Arc<Grants>, fixture: &Fixture) -> Self {
         let script = Script::new(fixture);
         let broker = GrantedBroker::new(script.clone(), Names(fixture.names.clone()));
-        broker.grant(plugin, grants.clone());
+        let grants = broker.grant(plugin, Arc::clone(grants));
         let stage = Self {
             broker,
+            grants,
             script,
             injected: Mutex::new(Injected::Nothing),
             called: Mutex::default(),
@@ -53,6 +55,7 @@ impl Stage {
             plugin: plugin.to_owned(),
             phase: Phase::Check,
             deadline: std::time::Instant::now() + std::time::Duration::from_secs(10),
+            grants: Arc::clone(&stage.grants),
         };
         for (key, value) in &fixture.state {
             let request = Request::StateSet {
@@ -79,6 +82,7 @@ impl Stage {
             plugin: plugin.to_owned(),
             phase: Phase::Check,
             deadline: std::time::Instant::now() + std::time::Duration::from_secs(10),
+            grants: Arc::clone(&self.grants),
         };
         let request = Request::StateGet {
             key: key.to_owned(),

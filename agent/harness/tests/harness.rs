@@ -138,8 +138,8 @@ async fn a_plugin_that_breaks_when_a_call_fails_is_told_with_the_call() {
 
 #[tokio::test]
 async fn a_run_is_measured_in_calls_memory_and_time() {
-    let (subject, grants) = subject(&says_ok(""), GRANTED);
-    let cost = bench(&subject, "p", &grants, &fixture(ANSWERED), 20).await;
+    let (subject, _) = subject(&says_ok(""), GRANTED);
+    let cost = bench(&subject, &fixture(ANSWERED), 20).await;
     let cost = cost.unwrap_or_else(|fault| panic!("{fault}"));
     assert_eq!((cost.runs, cost.host_calls), (20, 1));
     assert_eq!(cost.memory_peak_bytes, 2 << 16);

@@ -4,9 +4,11 @@
 //! - Everything here can be serialised, so that the two sides may be two processes.
 //! - A request says what the plugin asked for, unchecked; whoever implements [`Broker`] checks it. [`crate::GrantedBroker`] does.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use iaso_grants::Grants;
 use serde::{Deserialize, Serialize};
 
 use crate::types::{
@@ -36,7 +38,7 @@ impl Phase {
     }
 }
 
-/// Who asks, in which phase, and until when an answer is of use.
+/// Who asks, in which phase, until when an answer is of use, and with which grants it began.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallContext {
     /// The plugin's configured name.
@@ -45,6 +47,8 @@ pub struct CallContext {
     pub phase: Phase,
     /// When the run as a whole is dropped.
     pub deadline: Instant,
+    /// What the version that runs was lent; worth nothing once the lender took it back.
+    pub grants: Arc<Grants>,
 }
 
 impl CallContext {

@@ -5,6 +5,7 @@
 //! - A capability gets the very address and path that were checked.
 //! - A name that no grant could cover is not even looked up.
 //! - Every call ends before the run's deadline.
+//! - A run has the grants that its version was lent, whatever another version of the plugin is lent meanwhile, until all are taken back.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -32,7 +33,8 @@ const TEXT_BYTES_MAX: usize = 4096;
 pub struct GrantedBroker<C, R> {
     pub(crate) capabilities: C,
     pub(crate) resolver: R,
-    grants: RwLock<BTreeMap<String, Arc<Grants>>>,
+    /// What versions of each plugin were lent and nobody took back. The very [`Arc`] is the proof: an equal one is not.
+    lent: RwLock<BTreeMap<String, Vec<Arc<Grants>>>>,
     /// One state is read, changed and written by one call at a time.
     state_locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -43,20 +45,25 @@ impl<C: Capabilities, R: Resolver> GrantedBroker<C, R> {
         Self {
             capabilities,
             resolver,
-            grants: RwLock::default(),
+            lent: RwLock::default(),
             state_locks: Mutex::default(),
         }
     }
 
-    /// Sets what `plugin` may do from now on, running calls excepted. Do it before the plugin is loaded.
-    pub fn grant(&self, plugin: &str, grants: Grants) {
-        let mut all = self.grants.write().unwrap_or_else(PoisonError::into_inner);
-        all.insert(plugin.to_owned(), Arc::new(grants));
+    /// Lends `grants` to one version of `plugin`: whoever loads that version gets what is returned. It counts until [`Self::revoke`], or
+    /// until nobody holds it; other versions keep what they were lent.
+    pub fn grant(&self, plugin: &str, grants: impl Into<Arc<Grants>>) -> Arc<Grants> {
+        let fresh = grants.into();
+        let mut all = self.lent.write().unwrap_or_else(PoisonError::into_inner);
+        let versions = all.entry(plugin.to_owned()).or_default();
+        versions.retain(|held| Arc::strong_count(held) > 1);
+        versions.push(Arc::clone(&fresh));
+        fresh
     }
 
-    /// Takes everything from `plugin`: its calls are denied from now on.
+    /// Takes everything from `plugin`, all its versions: their calls are denied from now on, those of runs in flight too.
     pub fn revoke(&self, plugin: &str) {
-        self.grants
+        self.lent
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(plugin);
@@ -67,9 +74,15 @@ impl<C: Capabilities, R: Resolver> GrantedBroker<C, R> {
         &self.capabilities
     }
 
-    fn grants_of(&self, plugin: &str) -> Arc<Grants> {
-        let all = self.grants.read().unwrap_or_else(PoisonError::into_inner);
-        all.get(plugin).cloned().unwrap_or_default()
+    fn grants_of(&self, context: &CallContext) -> Arc<Grants> {
+        let all = self.lent.read().unwrap_or_else(PoisonError::into_inner);
+        let mut versions = all.get(&context.plugin).into_iter().flatten();
+        let is_lent = versions.any(|lent| Arc::ptr_eq(lent, &context.grants));
+        if is_lent {
+            Arc::clone(&context.grants)
+        } else {
+            Arc::default()
+        }
     }
 
     fn state_lock(&self, plugin: &str) -> Arc<tokio::sync::Mutex<()>> {
@@ -91,7 +104,7 @@ pub(crate) struct Call<'a, C, R> {
 #[async_trait]
 impl<C: Capabilities, R: Resolver> Broker for GrantedBroker<C, R> {
     async fn call(&self, context: &CallContext, request: Request) -> Result<Response, CapError> {
-        let all = self.grants_of(&context.plugin);
+        let all = self.grants_of(context);
         let grants = match context.phase {
             Phase::Check => &all.check,
             Phase::Fix => &all.fix,

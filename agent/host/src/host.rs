@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use iaso_grants::Grants;
 use tokio::sync::Semaphore;
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Engine, Store, UpdateDeadline};
@@ -107,16 +108,16 @@ impl PluginHost {
 
     /// Loads a compiled plugin whose SHA-256 is `expected`. A fault says why it cannot be used, and what would help.
     ///
-    /// Loading takes milliseconds and no plugin code runs. Grant the same `grants` to the broker before the first run.
+    /// Loading takes milliseconds and no plugin code runs. `grants` are what the broker lent for this version.
     pub fn load(
         &self,
         name: &str,
         compiled: &[u8],
         expected: &Digest,
-        grants: &iaso_grants::Grants,
+        grants: &Arc<Grants>,
     ) -> Result<LoadedPlugin, PluginFault> {
         let linked = crate::load::link(&self.shared.engine, compiled, expected, Some(grants))?;
-        Ok(self.loaded(name, expected, linked))
+        Ok(self.loaded(name, expected, linked, Arc::clone(grants)))
     }
 
     /// As [`Self::load`], for a process that is not told what is granted: whoever answers its calls asks [`crate::check_imports`]
@@ -128,14 +129,21 @@ impl PluginHost {
         expected: &Digest,
     ) -> Result<LoadedPlugin, PluginFault> {
         let linked = crate::load::link(&self.shared.engine, compiled, expected, None)?;
-        Ok(self.loaded(name, expected, linked))
+        Ok(self.loaded(name, expected, linked, Arc::default()))
     }
 
-    fn loaded(&self, name: &str, expected: &Digest, linked: Linked) -> LoadedPlugin {
+    fn loaded(
+        &self,
+        name: &str,
+        expected: &Digest,
+        linked: Linked,
+        grants: Arc<Grants>,
+    ) -> LoadedPlugin {
         LoadedPlugin {
             name: name.to_owned(),
             digest: *expected,
             linked,
+            grants,
             shared: Arc::clone(&self.shared),
         }
     }
@@ -155,6 +163,7 @@ pub struct LoadedPlugin {
     name: String,
     digest: Digest,
     linked: Linked,
+    grants: Arc<Grants>,
     shared: Arc<Shared>,
 }
 
@@ -340,6 +349,7 @@ impl LoadedPlugin {
             plugin: self.name.clone(),
             phase,
             deadline,
+            grants: Arc::clone(&self.grants),
         };
         let (broker, slots) = (
             Arc::clone(&self.shared.broker),

@@ -5,6 +5,8 @@
 mod common;
 
 use common::{OK_EMPTY, checker, compile, host};
+use std::sync::Arc;
+
 use iaso_grants::Grants;
 use iaso_host::{Allocator, Digest, RunLimits};
 use nix::sys::resource::{Resource, setrlimit};
@@ -17,7 +19,7 @@ async fn under_a_tight_address_space_the_same_plugin_runs_without_a_pool() {
     let tight = host();
     assert_eq!(tight.allocator(), Allocator::OnDemand);
     let plugin = tight
-        .load("p", &compiled, &digest, &Grants::default())
+        .load("p", &compiled, &digest, &Arc::new(Grants::default()))
         .expect("the same bytes load");
     assert_eq!(
         plugin

@@ -3,8 +3,9 @@
 #![allow(clippy::panic, reason = "a test fails by panicking")]
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -126,18 +127,42 @@ impl Resolver for World {
     }
 }
 
-fn broker(grants: &str) -> GrantedBroker<Recorder, World> {
-    let broker = GrantedBroker::new(Recorder::default(), World);
-    let grants: Grants = serde_json::from_str(grants).expect("good grants");
-    broker.grant("p", grants);
-    broker
+/// A broker, and what it lent to the one version of the plugin `p`.
+struct Lending {
+    broker: GrantedBroker<Recorder, World>,
+    lent: Arc<Grants>,
 }
 
-fn cx(phase: Phase) -> CallContext {
+impl Deref for Lending {
+    type Target = GrantedBroker<Recorder, World>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.broker
+    }
+}
+
+impl Lending {
+    fn new(grants: Grants) -> Self {
+        let broker = GrantedBroker::new(Recorder::default(), World);
+        let lent = broker.grant("p", grants);
+        Self { broker, lent }
+    }
+
+    fn cx(&self, phase: Phase) -> CallContext {
+        run(phase, &self.lent)
+    }
+}
+
+fn broker(grants: &str) -> Lending {
+    Lending::new(serde_json::from_str(grants).expect("good grants"))
+}
+
+fn run(phase: Phase, grants: &Arc<Grants>) -> CallContext {
     CallContext {
         plugin: "p".to_owned(),
         phase,
         deadline: Instant::now() + Duration::from_secs(30),
+        grants: Arc::clone(grants),
     }
 }
 
@@ -165,7 +190,7 @@ async fn the_address_that_was_checked_is_the_one_that_is_connected_to() {
     let broker = broker(TEN);
     for host in ["api.example", "10.0.0.1", "::ffff:10.0.0.1", "two.example"] {
         broker
-            .call(&cx(Phase::Check), connect(host))
+            .call(&broker.cx(Phase::Check), connect(host))
             .await
             .expect("granted");
     }
@@ -178,7 +203,7 @@ async fn a_name_that_leads_to_what_is_not_granted_is_denied() {
     let broker =
         broker(r#"{"check": {"net": {"tcp": [{"to": "*"}, {"to": "metadata.example"}]}}}"#);
     let denied = broker
-        .call(&cx(Phase::Check), connect("metadata.example"))
+        .call(&broker.cx(Phase::Check), connect("metadata.example"))
         .await
         .expect_err("denied");
     let words =
@@ -191,7 +216,7 @@ async fn a_name_that_leads_to_what_is_not_granted_is_denied() {
 async fn a_name_that_no_grant_could_cover_is_not_looked_up() {
     let broker = broker(r#"{"check": {"net": {"tcp": [{"to": "api.example"}]}}}"#);
     let denied = broker
-        .call(&cx(Phase::Check), connect("secret.attacker.example"))
+        .call(&broker.cx(Phase::Check), connect("secret.attacker.example"))
         .await;
     assert!(matches!(denied, Err(CapError::Denied(_))), "{denied:?}");
 }
@@ -200,7 +225,7 @@ async fn a_name_that_no_grant_could_cover_is_not_looked_up() {
 async fn a_name_without_an_address_is_an_outcome() {
     let broker = broker(TEN);
     let Ok(Response::Connect(outcome)) = broker
-        .call(&cx(Phase::Check), connect("unknown.example"))
+        .call(&broker.cx(Phase::Check), connect("unknown.example"))
         .await
     else {
         panic!("an outcome");
@@ -215,12 +240,16 @@ async fn a_name_without_an_address_is_an_outcome() {
 async fn a_fix_has_only_its_own_grants_and_a_revoked_plugin_none() {
     let broker = broker(TEN);
     assert!(matches!(
-        broker.call(&cx(Phase::Fix), connect("10.0.0.1")).await,
+        broker
+            .call(&broker.cx(Phase::Fix), connect("10.0.0.1"))
+            .await,
         Err(CapError::Denied(_))
     ));
     broker.revoke("p");
     assert!(matches!(
-        broker.call(&cx(Phase::Check), connect("10.0.0.1")).await,
+        broker
+            .call(&broker.cx(Phase::Check), connect("10.0.0.1"))
+            .await,
         Err(CapError::Denied(_))
     ));
     assert!(done(&broker).is_empty());
@@ -228,7 +257,6 @@ async fn a_fix_has_only_its_own_grants_and_a_revoked_plugin_none() {
 
 #[tokio::test]
 async fn a_check_never_acts_even_where_its_table_says_so() {
-    let broker = GrantedBroker::new(Recorder::default(), World);
     let mut grants = Grants::default();
     grants
         .check
@@ -240,21 +268,72 @@ async fn a_check_never_acts_even_where_its_table_says_so() {
         .services
         .control
         .push("k3s-agent.service".to_owned());
-    broker.grant("p", grants); // Built in code, so not validated.
+    let broker = Lending::new(grants); // Built in code, so not validated.
     let job = || Request::ServiceJob {
         unit: "k3s-agent.service".to_owned(),
         job: Job::Restart,
         timeout_ms: 1,
     };
     assert!(matches!(
-        broker.call(&cx(Phase::Check), job()).await,
+        broker.call(&broker.cx(Phase::Check), job()).await,
         Err(CapError::Denied(_))
     ));
     assert_eq!(
-        broker.call(&cx(Phase::Fix), job()).await,
+        broker.call(&broker.cx(Phase::Fix), job()).await,
         Ok(Response::JobResult("done".to_owned()))
     );
     assert_eq!(done(&broker), ["Restart k3s-agent.service"]);
+}
+
+#[tokio::test]
+async fn a_run_keeps_the_grants_it_began_with_whatever_a_newer_version_is_lent() {
+    let wide = broker(TEN);
+    let narrow = wide.grant("p", Grants::default());
+    let old = wide.cx(Phase::Check);
+    let new = run(Phase::Check, &narrow);
+    wide.call(&old, connect("10.0.0.1"))
+        .await
+        .expect("narrowed for the next version, not under the one that runs");
+    assert!(
+        matches!(
+            wide.call(&new, connect("10.0.0.1")).await,
+            Err(CapError::Denied(_))
+        ),
+        "the new version is not lent what the old one was"
+    );
+    let narrow = broker("{}");
+    let old = narrow.cx(Phase::Check);
+    let wide = narrow.grant(
+        "p",
+        serde_json::from_str::<Grants>(TEN).expect("good grants"),
+    );
+    assert!(
+        matches!(
+            narrow.call(&old, connect("10.0.0.1")).await,
+            Err(CapError::Denied(_))
+        ),
+        "what a new version is granted is not the old one's"
+    );
+    narrow
+        .call(&run(Phase::Check, &wide), connect("10.0.0.1"))
+        .await
+        .expect("its own");
+}
+
+#[tokio::test]
+async fn what_was_taken_back_does_not_come_back_with_a_new_version() {
+    let broker = broker(TEN);
+    let old = broker.cx(Phase::Check);
+    broker.revoke("p");
+    let denied = broker.call(&old, connect("10.0.0.1")).await;
+    assert!(matches!(denied, Err(CapError::Denied(_))), "{denied:?}");
+    let fresh = broker.grant("p", Grants::clone(&broker.lent));
+    let denied = broker.call(&old, connect("10.0.0.1")).await;
+    assert!(matches!(denied, Err(CapError::Denied(_))), "{denied:?}");
+    broker
+        .call(&run(Phase::Check, &fresh), connect("10.0.0.1"))
+        .await
+        .expect("lent anew");
 }
 
 #[tokio::test]
@@ -266,11 +345,11 @@ async fn links_are_followed_before_the_check() {
         max_bytes: u32::MAX,
     };
     broker
-        .call(&cx(Phase::Check), read("/etc/resolv.conf"))
+        .call(&broker.cx(Phase::Check), read("/etc/resolv.conf"))
         .await
         .expect("the operator's own link");
     broker
-        .call(&cx(Phase::Check), read("/var/lib/data/x"))
+        .call(&broker.cx(Phase::Check), read("/var/lib/data/x"))
         .await
         .expect("granted");
     for path in [
@@ -280,7 +359,7 @@ async fn links_are_followed_before_the_check() {
         "etc/shadow",
     ] {
         broker
-            .call(&cx(Phase::Check), read(path))
+            .call(&broker.cx(Phase::Check), read(path))
             .await
             .expect_err(path);
     }
@@ -314,7 +393,7 @@ async fn http_goes_to_the_checked_address_under_its_name() {
     };
     broker
         .call(
-            &cx(Phase::Check),
+            &broker.cx(Phase::Check),
             send("get", "http://api.example/healthz", &[]),
         )
         .await
@@ -334,7 +413,7 @@ async fn http_goes_to_the_checked_address_under_its_name() {
         ("GET", "http://10.0.0.1/", &[("x", "a\r\nhost: b")]),
     ] {
         broker
-            .call(&cx(Phase::Check), send(method, url, headers))
+            .call(&broker.cx(Phase::Check), send(method, url, headers))
             .await
             .expect_err(url);
     }
@@ -349,18 +428,20 @@ async fn state_is_always_granted_and_never_beyond_its_quota() {
         value: vec![7; len],
     };
     assert_eq!(
-        broker.call(&cx(Phase::Check), set(100)).await,
+        broker.call(&broker.cx(Phase::Check), set(100)).await,
         Ok(Response::Done)
     );
     assert!(matches!(
-        broker.call(&cx(Phase::Check), set(QUOTA_BYTES)).await,
+        broker
+            .call(&broker.cx(Phase::Check), set(QUOTA_BYTES))
+            .await,
         Err(CapError::TooLarge(_))
     ));
     let get = Request::StateGet {
         key: "k".to_owned(),
     };
     assert_eq!(
-        broker.call(&cx(Phase::Fix), get).await,
+        broker.call(&broker.cx(Phase::Fix), get).await,
         Ok(Response::Value(Some(vec![7; 100])))
     );
 }
@@ -369,7 +450,9 @@ async fn state_is_always_granted_and_never_beyond_its_quota() {
 async fn a_right_that_never_answers_times_out() {
     let broker = broker(r#"{"check": {"host": true}}"#);
     assert_eq!(
-        broker.call(&cx(Phase::Check), Request::HostDisks).await,
+        broker
+            .call(&broker.cx(Phase::Check), Request::HostDisks)
+            .await,
         Err(CapError::Timeout)
     );
 }
@@ -382,7 +465,7 @@ async fn what_a_host_does_not_have_is_unavailable() {
         selector: String::new(),
     };
     assert!(matches!(
-        broker.call(&cx(Phase::Check), request).await,
+        broker.call(&broker.cx(Phase::Check), request).await,
         Err(CapError::Unavailable(_))
     ));
 }

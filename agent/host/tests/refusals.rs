@@ -7,12 +7,12 @@ mod common;
 use common::{
     OK_EMPTY, PING, USE_PING, checker, compile, compile_with, encode, grants, host, load, module,
 };
-use iaso_grants::Grants;
 use iaso_host::{Digest, FaultClass};
+use std::sync::Arc;
 use wit_parser::Resolve;
 
 fn class_of_bytes(bytes: &[u8]) -> FaultClass {
-    let loaded = host().load("p", bytes, &Digest::of(bytes), &Grants::default());
+    let loaded = host().load("p", bytes, &Digest::of(bytes), &Arc::default());
     loaded
         .err()
         .map(|fault| fault.class)
@@ -81,7 +81,7 @@ fn a_truncated_plugin_is_refused_wherever_it_is_cut() {
 fn other_bytes_than_expected_are_refused() {
     let compiled = compile(&checker("", OK_EMPTY));
     let fault = host()
-        .load("p", &compiled, &Digest::of(b"other"), &Grants::default())
+        .load("p", &compiled, &Digest::of(b"other"), &Arc::default())
         .err()
         .expect("refused");
     assert_eq!(fault.class, FaultClass::Refused);
@@ -101,7 +101,7 @@ fn a_plugin_for_another_engine_is_refused() {
         .expect("the engine hash is in there");
     compiled.splice(at..at + hash.len(), "0".repeat(hash.len()).into_bytes());
     let fault = host()
-        .load("p", &compiled, &Digest::of(&compiled), &Grants::default())
+        .load("p", &compiled, &Digest::of(&compiled), &Arc::default())
         .err()
         .expect("refused");
     assert_eq!(fault.class, FaultClass::Refused);

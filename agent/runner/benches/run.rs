@@ -78,7 +78,7 @@ async fn measure() -> Result<(), io::Error> {
 fn plugin(runner: &Runner, component: &[u8], grants: Grants) -> Result<Plugin, io::Error> {
     let compiled = compile(component);
     runner
-        .plugin("p", &compiled, &Digest::of(&compiled), grants)
+        .plugin("p", &compiled, &Digest::of(&compiled), Arc::new(grants))
         .map_err(io::Error::other)
 }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::blame::Blame;
 use crate::code::{Code, CodeError};
-use crate::life::{Lost, Ticket};
+use crate::life::{Life, Lost, Ticket};
 use crate::message::{Kind, Report, Task};
 use crate::supervisor::Shared;
 
@@ -24,7 +24,7 @@ pub(crate) struct Registered {
     pub(crate) id: u64,
     pub(crate) name: String,
     pub(crate) code: Code,
-    grants: Grants,
+    grants: Arc<Grants>,
     blame: Blame,
 }
 
@@ -54,7 +54,7 @@ impl Plugin {
         name: &str,
         compiled: &[u8],
         expected: &Digest,
-        grants: Grants,
+        grants: Arc<Grants>,
     ) -> Result<Self, PluginFault> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let code = Code::new(compiled, expected).map_err(|error| {
@@ -157,7 +157,34 @@ impl Plugin {
         limits: &RunLimits,
         deadline: Instant,
     ) -> Result<Report, PluginFault> {
-        let phase = match task.kind() {
+        let (_gate, ticket) = self.begin(task.kind(), limits, deadline).await?;
+        self.run_in(ticket, task, limits, deadline).await
+    }
+
+    /// Loads it in the runner that is ready now, or in the next, and checks its imports against its grants. None of its code runs.
+    ///
+    /// So a version that cannot be used is known before it takes another's place.
+    pub async fn load(&self, within: Duration) -> Result<(), PluginFault> {
+        let deadline = Instant::now() + within;
+        let limits = RunLimits::with_timeout(within);
+        let (_gate, mut ticket) = self.begin(Kind::Check, &limits, deadline).await?;
+        if self.load_in(&ticket.life, deadline).await? {
+            return Ok(());
+        }
+        match tokio::time::timeout_at(deadline, &mut ticket.done).await {
+            Ok(Ok(Err(lost))) => Err(self.lost(&lost)),
+            Ok(Ok(Ok(_)) | Err(_)) | Err(_) => Err(self.shared.no_runner()),
+        }
+    }
+
+    /// The right to run, in a runner that is ready.
+    async fn begin(
+        &self,
+        kind: Kind,
+        limits: &RunLimits,
+        deadline: Instant,
+    ) -> Result<(Gate<'_>, Ticket), PluginFault> {
+        let phase = match kind {
             Kind::Check => Phase::Check,
             Kind::Fixes | Kind::Plan | Kind::Apply => Phase::Fix,
         };
@@ -165,9 +192,10 @@ impl Plugin {
             plugin: self.registered.name.clone(),
             phase,
             deadline: deadline.into_std(),
+            grants: Arc::clone(&self.registered.grants),
         };
         let not_in_time = || self.shared.no_runner();
-        let _gate = tokio::time::timeout_at(deadline, self.gate())
+        let gate = tokio::time::timeout_at(deadline, self.gate())
             .await
             .map_err(|_| not_in_time())?;
         loop {
@@ -175,8 +203,8 @@ impl Plugin {
                 .await
                 .map_err(|_| not_in_time())?;
             // None: it ended just now; there will be another.
-            if let Some(ticket) = life.begin(context.clone(), task.kind(), limits) {
-                return self.run_in(ticket, task, limits, deadline).await;
+            if let Some(ticket) = life.begin(context.clone(), kind, limits) {
+                return Ok((gate, ticket));
             }
             tokio::task::yield_now().await;
         }
@@ -198,25 +226,8 @@ impl Plugin {
         deadline: Instant,
     ) -> Result<Report, PluginFault> {
         let life = Arc::clone(&ticket.life);
-        let overran = |what: &str| {
-            let text = format!(
-                "the process that runs plugins did not end {what} of `{}` in time, and was ended",
-                self.registered.name
-            );
-            life.kill(text.clone());
-            self.registered.blame.runner_ended(false);
-            fault(FaultClass::Deadline, text)
-        };
         let latest = deadline + self.shared.settings.grace;
-        match tokio::time::timeout_at(latest, life.load(&self.registered)).await {
-            Err(_) => return Err(overran("the loading")),
-            Ok(Ok(Ok(imports))) => check_imports(&imports, &self.registered.grants)?,
-            Ok(Ok(Err(refused))) => {
-                self.registered.blame.ended_well();
-                return Err(refused);
-            }
-            Ok(Err(_)) => {} // The runner ended: the ticket says why.
-        }
+        self.load_in(&life, latest).await?;
         let limits = RunLimits {
             timeout: deadline.saturating_duration_since(Instant::now()),
             ..*limits
@@ -230,8 +241,34 @@ impl Plugin {
             }
             Ok(Ok(Err(lost))) => Err(self.lost(&lost)),
             Ok(Err(_)) => Err(self.shared.no_runner()),
-            Err(_) => Err(overran("a run")),
+            Err(_) => Err(self.overran(&life, "a run")),
         }
+    }
+
+    /// False: the runner ended, and the ticket says why.
+    async fn load_in(&self, life: &Arc<Life>, latest: Instant) -> Result<bool, PluginFault> {
+        match tokio::time::timeout_at(latest, life.load(&self.registered)).await {
+            Err(_) => Err(self.overran(life, "the loading")),
+            Ok(Ok(Ok(imports))) => {
+                check_imports(&imports, &self.registered.grants)?;
+                Ok(true)
+            }
+            Ok(Ok(Err(refused))) => {
+                self.registered.blame.ended_well();
+                Err(refused)
+            }
+            Ok(Err(_)) => Ok(false),
+        }
+    }
+
+    fn overran(&self, life: &Life, what: &str) -> PluginFault {
+        let text = format!(
+            "the process that runs plugins did not end {what} of `{}` in time, and was ended",
+            self.registered.name
+        );
+        life.kill(text.clone());
+        self.registered.blame.runner_ended(false);
+        fault(FaultClass::Deadline, text)
     }
 
     fn lost(&self, lost: &Lost) -> PluginFault {

@@ -184,13 +184,13 @@ impl Runner {
 
     /// A plugin that can be run, of compiled bytes whose SHA-256 is `expected`. What it imports is looked at when it first runs.
     ///
-    /// Grant the same `grants` to the broker before that.
+    /// `grants` are what the broker lent for this version.
     pub fn plugin(
         &self,
         name: &str,
         compiled: &[u8],
         expected: &Digest,
-        grants: Grants,
+        grants: Arc<Grants>,
     ) -> Result<Plugin, PluginFault> {
         Plugin::new(Arc::clone(&self.shared), name, compiled, expected, grants)
     }

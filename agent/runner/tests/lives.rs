@@ -70,9 +70,9 @@ fn connects() -> Grants {
     grants(r#"{"check": {"net": {"tcp": [{"to": "10.0.0.0/8", "ports": [22]}]}}}"#)
 }
 
-fn plugin(runner: &Runner, name: &str, component: &[u8], grants: Grants) -> Plugin {
+fn plugin(runner: &Runner, name: &str, component: &[u8], grants: impl Into<Arc<Grants>>) -> Plugin {
     let compiled = compile(component);
-    let plugin = runner.plugin(name, &compiled, &Digest::of(&compiled), grants);
+    let plugin = runner.plugin(name, &compiled, &Digest::of(&compiled), grants.into());
     plugin.unwrap()
 }
 
@@ -310,12 +310,15 @@ async fn a_runner_that_was_taken_over_gets_what_the_plugin_was_granted_and_no_mo
         settings(&["liar", "asks"]),
         Arc::clone(&broker) as Arc<dyn Broker>,
     );
-    let asks = idle(&runner, "idle");
+    let component = checker("", OK_EMPTY);
     let mut said = Vec::new();
     for granted in [false, true] {
-        if granted {
-            broker.grant("idle", connects());
-        }
+        let lent = if granted {
+            broker.grant("idle", connects())
+        } else {
+            Arc::new(connects()) // The same, and nobody lent it.
+        };
+        let asks = plugin(&runner, "idle", &component, lent);
         let report = asks.check(&Vec::new(), &RunLimits::default()).await;
         said.push(report.outcome.unwrap()[0].summary.clone());
     }

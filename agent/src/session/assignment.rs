@@ -2,7 +2,7 @@
 //!
 //! **Invariants**
 //! - Only bytes with the assigned digest are loaded, from the cache or from the controller.
-//! - What runs goes on until its successor is there; of two assignments the later one holds, however long the earlier one's fetches take.
+//! - What runs goes on until its successor is loaded, and on if that cannot be; of two assignments the later one holds, however long the earlier one's fetches take.
 //! - The last assignment is on disk: an agent that starts while cut off looks, and may act as delegated, all the same.
 
 use std::{
@@ -20,6 +20,7 @@ use crate::{
     agent::Agent,
     disk::{self, DiskError},
     plugins::{Slot, Spec},
+    runnable::Runnable,
     wire,
 };
 
@@ -50,6 +51,8 @@ enum FetchError {
     WrongDigest { found: Digest },
     #[error("the plugin was not sent within {FETCH_TIMEOUT:?}")]
     Timeout,
+    #[error("the plugin could not be loaded: {0}")]
+    NotLoaded(PluginFault),
 }
 
 /// Takes up the assignment of the last session, if there is one, with the plugins that are in the cache.
@@ -96,17 +99,16 @@ pub fn accept(agent: &Arc<Agent>, assignment: &v1::Assignment, source: Option<&S
     let round = agent.assigned(&names);
     for assigned in wire::plugins(assignment) {
         match wire::spec(assigned) {
-            Ok(spec)
-                if agent
-                    .plugins
-                    .get(&spec.name)
-                    .is_some_and(|slot| slot.spec == spec && slot.loaded.is_ok()) => {}
-            Ok(spec) => drop(tokio::spawn(install(
-                Arc::clone(agent),
-                spec,
-                source.cloned(),
-                round,
-            ))),
+            Ok(spec) => {
+                let in_place = agent.plugins.get(&spec.name);
+                let same = |slot: &Arc<Slot>| slot.spec == spec && slot.loaded.is_ok();
+                if let Some(slot) = in_place.filter(same) {
+                    agent.is_as_assigned(&slot);
+                } else {
+                    let (agent, source) = (Arc::clone(agent), source.cloned());
+                    tokio::spawn(install(agent, spec, source, round));
+                }
+            }
             Err(why) => {
                 tracing::warn!(
                     plugin = assigned.name,
@@ -133,16 +135,17 @@ fn refused(class: FaultClass, message: String) -> PluginFault {
 async fn install(agent: Arc<Agent>, spec: Spec, source: Option<Source>, round: u64) {
     let mut wait = FETCH_WAIT_FIRST;
     for attempt in 1_u32.. {
-        match obtain(&agent, &spec, source.as_ref()).await {
-            Ok(bytes) => {
-                if agent.install(round, spec.clone(), &bytes) {
+        match load(&agent, &spec, source.as_ref()).await {
+            Ok(loaded) => {
+                if loaded.is_ok() {
                     tracing::info!(plugin = %spec.name, version = %spec.version, "plugin loaded");
                 }
+                agent.settle(round, spec, loaded);
                 return;
             }
             Err(error) => {
                 let why = crate::config::chain(&error);
-                let is_last = source.is_none();
+                let is_last = source.is_none() && !matches!(error, FetchError::NotLoaded(_));
                 if is_last || attempt == FETCH_RETRIES {
                     tracing::warn!(plugin = %spec.name, error = why, "plugin not fetched");
                     // What already runs under that name is better than nothing.
@@ -163,6 +166,32 @@ async fn install(agent: Arc<Agent>, spec: Spec, source: Option<Source>, round: u
             return;
         }
         wait = (wait * 2).min(FETCH_WAIT_MAX);
+    }
+}
+
+/// The version as it will run, or why it never will; an error may pass.
+async fn load(
+    agent: &Agent,
+    spec: &Spec,
+    source: Option<&Source>,
+) -> Result<Result<Runnable, PluginFault>, FetchError> {
+    let bytes = obtain(agent, spec, source).await?;
+    match agent.plugins.load(spec, &bytes).await {
+        Err(fault) if is_passing(fault.class) => Err(FetchError::NotLoaded(fault)),
+        settled => Ok(settled),
+    }
+}
+
+/// Says more about this machine at this moment than about the version.
+fn is_passing(class: FaultClass) -> bool {
+    match class {
+        FaultClass::RunnerLost | FaultClass::HostError | FaultClass::Deadline => true,
+        FaultClass::Trap
+        | FaultClass::OutOfMemory
+        | FaultClass::BadOutput
+        | FaultClass::Refused
+        | FaultClass::NotWasm
+        | FaultClass::MissingGrant => false,
     }
 }
 

@@ -15,3 +15,4 @@ mod outbox;
 mod runner;
 mod strikes;
 mod support;
+mod versions;

@@ -56,7 +56,10 @@ async fn a_plugin_that_keeps_breaking_is_run_less_and_less_often_and_its_neighbo
         ("neighbour", checker("", OK_EMPTY)),
     ] {
         let compiled = compile(&component);
-        let slot = agent.plugins.install(spec(name, &compiled), &compiled);
+        let slot = agent
+            .plugins
+            .install(spec(name, &compiled), &compiled)
+            .await;
         assert!(slot.loaded.is_ok());
     }
     let stop = CancellationToken::new();
@@ -99,12 +102,11 @@ fn one_probe_decides_whether_a_broken_plugin_is_back_on_schedule() {
         class: FaultClass::Trap,
         message: "it crashed".into(),
     };
-    let run = |outcome| CheckRun {
-        started_unix_ms: 0,
-        duration: Duration::ZERO,
-        outcome,
-    };
     let slot = Slot::broken(spec("p", b""), fault.clone());
+    let run = |outcome| CheckRun {
+        outcome,
+        ..CheckRun::begun(&slot.spec)
+    };
     let secs = Duration::from_secs;
     for at in [0, 10, 20] {
         assert!(slot.admits(secs(at)));

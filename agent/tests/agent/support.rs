@@ -219,6 +219,8 @@ impl Controller {
         self.state().components.insert(digest.clone(), compiled);
         v1::PluginAssignment {
             name: name.into(),
+            // Any name for the component will do.
+            digest: digest.clone(),
             compiled_digest: digest,
             interval_ms: u64::try_from(interval.as_millis()).unwrap(),
             timeout_ms: 10_000,

@@ -325,6 +325,8 @@ impl Session<'_> {
             }
             Some(Kind::Report(report)) => {
                 let sequence = report.sequence;
+                let (plugin, running) = convert::running(&report);
+                self.shared.plugins.heard.note(node, &plugin, running);
                 let (fact, cut) = convert::report(node, report);
                 if cut > 0 {
                     self.shared.metrics.dropped("findings");

@@ -1,7 +1,7 @@
 //! From the agents' protobuf to the engine's words, with bounds; and orders the other way.
 
 use crate::config::Config;
-use crate::plugins::{Compiled, Plugin};
+use crate::plugins::{Compiled, Fault, Plugin, Refused, Running};
 use crate::sessions::Order;
 use crate::text::bounded;
 use iaso_engine::effect::{Outcome, Yield};
@@ -108,6 +108,27 @@ pub(super) fn report(node: &NodeName, from: v1::PluginReport) -> (Observation, u
         },
         cut,
     )
+}
+
+/// Which version of which plugin the report is of.
+pub(super) fn running(from: &v1::PluginReport) -> (String, Running) {
+    let fault = |fault: &v1::PluginFault| Fault {
+        class: word(&fault.class),
+        message: text(&fault.message),
+    };
+    let refused = from.refused.as_ref().map(|refused| Refused {
+        version: word(&refused.version),
+        digest: word(&refused.digest),
+        fault: fault(&refused.fault.clone().unwrap_or_default()),
+    });
+    let running = Running {
+        version: word(&from.plugin_version),
+        digest: word(&from.digest),
+        fault: from.fault.as_ref().map(fault),
+        refused,
+        at: tokio::time::Instant::now(),
+    };
+    (word(&from.plugin), running)
 }
 
 /// What the agent says became of an order.

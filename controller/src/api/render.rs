@@ -3,7 +3,7 @@
 use super::convert::severity_word;
 use crate::config::Config;
 use crate::driver::View;
-use crate::plugins::Plugins;
+use crate::plugins::{Plugins, Refused};
 use crate::status::word;
 use iaso_engine::effect::Action;
 use iaso_engine::explain::{Explanation, FactLine, explain};
@@ -189,6 +189,9 @@ pub(super) fn detail(
             });
         }
     }
+    for (plugin, running) in plugins.heard.of(name) {
+        findings.extend(running.refused.map(|refused| refusal(&plugin, &refused)));
+    }
     let role = config.nodes.iter().find(|node| &node.name == name)?.role;
     for (plugin, why) in plugins.refused(role) {
         findings.push(broken(&plugin, format!("not assigned: {why}"), 0));
@@ -201,6 +204,21 @@ pub(super) fn detail(
         findings,
         facts,
     })
+}
+
+fn refusal(plugin: &str, refused: &Refused) -> v1::NodeFinding {
+    let Refused {
+        version,
+        digest,
+        fault,
+    } = refused;
+    let which = if version.is_empty() { digest } else { version };
+    let text = format!("{}: {}", fault.class, fault.message);
+    v1::NodeFinding {
+        code: format!("{plugin}.version-refused"),
+        summary: format!("version {which} cannot be loaded here; the one before it runs on"),
+        ..broken(plugin, text, 0)
+    }
 }
 
 fn broken(plugin: &str, fault: String, at_unix_ms: i64) -> v1::NodeFinding {

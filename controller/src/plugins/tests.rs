@@ -134,3 +134,55 @@ async fn what_is_refused_is_not_even_compiled() {
     assert!(plugins.ready(Role::Worker, &engine).is_empty());
     assert!(!place.0.path().join("plugins").exists());
 }
+
+/// A compiler that fails for the machine's sake `times` times, then compiles for the engine `a`.
+fn moody_compiler(place: &Path, times: u32) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let program = place.join("compiler");
+    let script = format!(
+        r#"#!/bin/sh
+echo x >> {tries}
+if [ "$(wc -l < {tries})" -le {times} ]; then echo "out of memory" >&2; exit 1; fi
+printf compiled > "$4"
+hash() {{ sha256sum "$1" | cut -c1-64; }}
+echo "{{\"engine_hash\":\"a\",\"digest\":\"$(hash "$5")\",\"compiled_digest\":\"$(hash "$4")\"}}"
+"#,
+        tries = place.join("tries").display()
+    );
+    std::fs::write(&program, script).unwrap();
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&program, mode).unwrap();
+    program
+}
+
+#[tokio::test]
+async fn a_compilation_that_failed_for_the_machines_sake_is_tried_again_and_told_once() {
+    let place = Place::new();
+    place.put("0.1.0", None);
+    let mut plugins = place.start(None);
+    plugins.workshop.compiler = moody_compiler(place.0.path(), 2);
+    let plugins = Arc::new(plugins);
+    let engine = Engine {
+        hash: "a".into(),
+        target: "b".into(),
+    };
+    let news = plugins.ensure(&engine).await;
+    assert_eq!(news.len(), 1);
+    assert!(
+        news[0]
+            .1
+            .starts_with("out of memory (tried 1 times, and again in"),
+        "{news:?}"
+    );
+    assert_eq!(plugins.ensure(&engine).await, [], "not before its time");
+    assert_eq!(plugins.refused(Role::Worker).len(), 1);
+    assert_eq!(
+        plugins.retry().await,
+        (Vec::new(), false),
+        "the same trouble is no news"
+    );
+    assert!(plugins.ready(Role::Worker, &engine).is_empty());
+    assert_eq!(plugins.retry().await, (Vec::new(), true));
+    assert_eq!(plugins.ready(Role::Worker, &engine).len(), 1);
+    assert_eq!(plugins.refused(Role::Worker), []);
+}

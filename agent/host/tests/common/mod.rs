@@ -56,7 +56,12 @@ pub(crate) fn load(
     grants: &Grants,
 ) -> Result<LoadedPlugin, PluginFault> {
     let compiled = compile(component);
-    host.load("hostile", &compiled, &Digest::of(&compiled), grants)
+    host.load(
+        "hostile",
+        &compiled,
+        &Digest::of(&compiled),
+        &Arc::new(grants.clone()),
+    )
 }
 
 /// Short, so that tests of deadlines are short.

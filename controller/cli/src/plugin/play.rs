@@ -149,7 +149,7 @@ async fn record(loaded: &Loaded, name: &str, what: &TestArgs) -> Result<Exit, Fa
     let recording = Recording::default();
     let resolver = Recorder::new(SystemResolver::default(), &recording);
     let rights = GrantedBroker::new(HostCapabilities::new(&config, Peers::default()), resolver);
-    rights.grant(&loaded.manifest.name, loaded.manifest.grants.clone());
+    rights.grant(&loaded.manifest.name, loaded.subject.grants());
     let rights: Arc<dyn Broker> = Arc::new(rights);
     let mut fixture = Fixture::parse("").map_err(|error| Failure::Plugin(error.to_string()))?;
     fixture.config.clone_from(&what.config);
@@ -223,12 +223,7 @@ pub(super) async fn measure(global: &Global, what: &BenchArgs) -> Result<Exit, F
     }
     let mut costs = Vec::new();
     for (name, fixture) in &fixtures {
-        let Manifest {
-            name: plugin,
-            grants,
-            ..
-        } = &loaded.manifest;
-        let measured = bench(&loaded.subject, plugin, grants, fixture, what.runs)
+        let measured = bench(&loaded.subject, fixture, what.runs)
             .await
             .map_err(|fault| {
                 Failure::Plugin(format!(
