@@ -175,15 +175,17 @@ pub(crate) fn chorus(s: &Situation<'_>, node: &NodeName, after: Tick) -> (usize,
     (answered.len(), silent.len(), controller)
 }
 
-/// A check says critical of it: what it does not see may be its own fault.
+/// A check says critical of it, or Kubernetes that it is not well: what it does not see may be its own fault.
 fn is_accused(s: &Situation<'_>, node: &NodeName) -> bool {
     let Some(facts) = s.world.nodes.get(node) else {
         return false;
     };
-    facts.plugins.values().any(|run| {
+    let by_a_check = facts.plugins.values().any(|run| {
         age_secs(s.now, run.at) < s.policy.finding_fresh_secs.max(1)
             && run.value.critical_since.is_some()
-    })
+    });
+    let not_ready = kube(s, node).is_some_and(|k| k.exists && k.ready == Ready::False);
+    by_a_check || not_ready || lost_by_kubernetes(s, node)
 }
 
 /// The API server answers, knows the node, and its lease has not changed for as long as the policy asks.

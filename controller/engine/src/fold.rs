@@ -28,6 +28,15 @@ impl Ledger {
                 self.term = self.term.max(*term);
                 self.took_over(entry.at);
             }
+            Record::Noted { unwritten_secs, .. } => {
+                if *unwritten_secs >= ABSENCE.as_secs() {
+                    self.unwatched(entry.at);
+                }
+                if let Some(id) = entry.record.incident() {
+                    self.live(entry.sequence, id)?
+                        .apply(entry.at, &entry.record);
+                }
+            }
             Record::IncidentOpened { .. } => self.open(entry)?,
             Record::Paused {
                 node,
@@ -43,8 +52,7 @@ impl Ledger {
                 self.resolve(entry.sequence, entry.at, effect, outcome)?;
             }
             Record::Intended { effect } => self.intend(entry, effect)?,
-            record @ (Record::Noted { .. }
-            | Record::Diagnosed { .. }
+            record @ (Record::Diagnosed { .. }
             | Record::WaitingChanged { .. }
             | Record::RungStarted { .. }
             | Record::RungEnded { .. }
@@ -67,9 +75,12 @@ impl Ledger {
 
     /// Nobody watched for as long as the journal was silent, or may have: what was known and not written down is forgotten as well.
     fn took_over(&mut self, at: Tick) {
-        if self.last.is_none_or(|last| at.since(last) < ABSENCE) {
-            return;
+        if self.last.is_some_and(|last| at.since(last) >= ABSENCE) {
+            self.unwatched(at);
         }
+    }
+
+    fn unwatched(&mut self, at: Tick) {
         let open = |i: &&mut Incident| !matches!(i.standing, Standing::Closed(..));
         for incident in self.incidents.values_mut().filter(open) {
             incident.unwatched = Some(at);

@@ -47,6 +47,17 @@ impl Question<'_> {
         self.policy.terms(self.incident.diagnosis, kind)
     }
 
+    /// The provider's word must be newer than this in the end: a wipe may have waited long for its turn, and what held before that may
+    /// hold no more.
+    pub(crate) fn asked_after(&self) -> Tick {
+        let fresh = Duration::from_secs(self.policy.probe_fresh_secs);
+        if *self.rung == Rung::Recreate {
+            self.since.max(self.situation.now.before(fresh))
+        } else {
+            self.since
+        }
+    }
+
     /// The machine answers somebody, or its agent speaks: whatever is done to it takes something away that still works.
     fn answers(&self) -> bool {
         matches!(self.node.agent, Agent::Up { .. }) || self.node.reach.reached > 0
@@ -144,7 +155,11 @@ pub fn answers(q: &Question<'_>) -> Vec<Answer> {
 /// The reasons of the closed ones.
 #[must_use]
 pub fn closed(q: &Question<'_>) -> Vec<Waiting> {
-    answers(q).into_iter().filter_map(|(_, why)| why).collect()
+    let mut closed: Vec<Waiting> = answers(q).into_iter().filter_map(|(_, why)| why).collect();
+    if closed.is_empty() && *q.rung == Rung::Recreate {
+        closed.extend(machine_asked(q, q.asked_after()));
+    }
+    closed
 }
 
 fn journal(q: &Question<'_>) -> Option<Waiting> {
@@ -239,9 +254,13 @@ fn outage(q: &Question<'_>) -> Option<Waiting> {
 }
 
 fn fresh_machine(q: &Question<'_>) -> Option<Waiting> {
+    machine_asked(q, q.since)
+}
+
+fn machine_asked(q: &Question<'_>, after: Tick) -> Option<Waiting> {
     let facts = q.situation.world.nodes.get(&q.incident.node);
     let seen = facts.and_then(|f| f.machine.as_ref());
-    let fresh = seen.is_some_and(|m: &Seen<_>| m.at > q.since);
+    let fresh = seen.is_some_and(|m: &Seen<_>| m.at > after);
     (!fresh).then(|| Waiting::FreshFacts {
         channel: "provider".into(),
     })

@@ -56,6 +56,14 @@ pub enum Diagnosis {
     NeverJoined,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for this shape"
+)]
+fn is_zero(secs: &u64) -> bool {
+    *secs == 0
+}
+
 impl Diagnosis {
     /// It is made only of a machine that answers somebody.
     #[must_use]
@@ -340,6 +348,9 @@ pub enum Record {
         incident: Option<IncidentId>,
         /// In words.
         text: String,
+        /// For so long before it nothing could be written, in seconds.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        unwritten_secs: u64,
     },
     /// The first bad facts about a node.
     IncidentOpened {

@@ -98,6 +98,9 @@ pub struct World {
     pub kube_api: Option<Seen<Option<String>>>,
     /// Trouble with the journal.
     pub store: Option<String>,
+    /// Since when there is trouble with the journal.
+    #[serde(default)]
+    pub store_since: Option<Tick>,
     /// Trouble with the secret store.
     pub secret_store: Option<String>,
 }
@@ -110,6 +113,13 @@ impl World {
             since,
             ..Self::default()
         }
+    }
+
+    /// For how long nothing could be written to the journal, in seconds.
+    #[must_use]
+    pub fn unwritten_secs(&self, now: Tick) -> u64 {
+        self.store_since
+            .map_or(0, |since| now.since(since).as_secs())
     }
 
     /// Takes in one observation.
@@ -189,7 +199,11 @@ impl World {
                     value: metrics,
                 });
             }
-            Observation::Store { trouble } => self.store = trouble,
+            Observation::Store { trouble } => {
+                let since = self.store_since.unwrap_or(now);
+                self.store_since = trouble.as_ref().map(|_| since);
+                self.store = trouble;
+            }
             Observation::SecretStore { trouble } => self.secret_store = trouble,
         }
     }

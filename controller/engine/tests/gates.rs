@@ -10,11 +10,11 @@ mod night;
 use iaso_engine::diagnose::assess;
 use iaso_engine::effect::{Action, Effect, Outcome};
 use iaso_engine::fact::{Observation, Observer, ProbeOutcome, ProbeResult, Role};
-use iaso_engine::gate::{Question, answers};
+use iaso_engine::gate::{self, Question, answers};
 use iaso_engine::id::{EffectId, IncidentId};
 use iaso_engine::ledger::{EffectState, Incident, Standing};
 use iaso_engine::policy::Mode;
-use iaso_engine::record::{Closing, Diagnosis, Record, Rung};
+use iaso_engine::record::{Closing, Diagnosis, Record, Rung, Waiting};
 use iaso_engine::time::Tick;
 use night::moment::{before, intends, tell};
 use night::{Night, critical, failed, name, shut, unknown};
@@ -61,12 +61,12 @@ fn since(incident: &Incident) -> Tick {
         .fold(begun, Tick::max)
 }
 
-/// What every gate of a rung says of styx now.
-fn asked(night: &Night, rung: &Rung, since: Tick) -> Vec<(&'static str, bool)> {
+/// Asks about styx now.
+fn ask<T>(night: &Night, rung: &Rung, since: Tick, what: fn(&Question<'_>) -> T) -> T {
     let situation = night.situation();
     let all = assess(&situation);
     let incident = night.ledger.open_incident(&name("styx"));
-    let question = Question {
+    what(&Question {
         situation: &situation,
         all: &all,
         node: &all.nodes[&name("styx")],
@@ -75,8 +75,12 @@ fn asked(night: &Night, rung: &Rung, since: Tick) -> Vec<(&'static str, bool)> {
         rung,
         since,
         claimed: None,
-    };
-    let said = answers(&question).into_iter();
+    })
+}
+
+/// What every gate of a rung says of styx now.
+fn asked(night: &Night, rung: &Rung, since: Tick) -> Vec<(&'static str, bool)> {
+    let said = ask(night, rung, since, answers).into_iter();
     said.map(|(gate, why)| (gate, why.is_some())).collect()
 }
 
@@ -305,6 +309,27 @@ fn each_gate_closes_for_its_own_reason() {
     rows(styx(), "reboot", Rung::Reboot, REBOOT);
     rows(styx(), "recreate", Rung::Recreate, RECREATE);
     rows(sick(), "apply-fix", restart(), FIX);
+}
+
+/// Catches a wipe that waited for its turn and rests on what the provider said before.
+#[test]
+fn in_the_end_a_wipe_wants_a_newer_word_of_the_provider_than_a_reboot() {
+    for (age_ms, rung, held) in [
+        (29_999, Rung::Recreate, false),
+        (30_000, Rung::Recreate, true),
+        (59_999, Rung::Reboot, false),
+    ] {
+        let (mut night, _) = before(styx(), intends("recreate"));
+        let then = Tick(night.now().0 - age_ms);
+        let facts = night.world.nodes.get_mut(&name("styx"));
+        let seen = facts.and_then(|f| f.machine.as_mut());
+        seen.expect("it was asked").at = then;
+        let wanted = Waiting::FreshFacts {
+            channel: "provider".into(),
+        };
+        let waits = ask(&night, &rung, Tick(1), gate::closed);
+        assert_eq!(waits.contains(&wanted), held, "{rung} {age_ms}: {waits:?}");
+    }
 }
 
 #[test]

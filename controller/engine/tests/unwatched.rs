@@ -27,13 +27,18 @@ fn away(mut night: Night, secs: u64) -> Night {
     night
 }
 
-/// Styx is cut off and rebooted, and what came of that nobody sees.
-fn styx_rebooted_unseen(away_secs: u64) -> Night {
+/// Styx is cut off, and rebooted a moment ago.
+fn styx_rebooted() -> Night {
     let mut night = Night::new();
     night.at.push((60, |n| n.cut("styx")));
     let night = until(night, "reboot");
     let then = night.second + 5;
-    away(night.run(then), away_secs)
+    night.run(then)
+}
+
+/// What comes of the reboot nobody sees.
+fn styx_rebooted_unseen(away_secs: u64) -> Night {
+    away(styx_rebooted(), away_secs)
 }
 
 #[test]
@@ -51,6 +56,23 @@ fn a_reboot_that_no_controller_watched_is_done_again_before_anything_larger() {
 fn a_controller_that_is_back_at_once_goes_on_where_it_was() {
     let night = until(styx_rebooted_unseen(5), "recreate");
     assert_eq!(night.intended("reboot"), 1, "{}", night.trace());
+}
+
+/// Catches an engine that takes a time in which it could write nothing for one in which it watched.
+#[test]
+fn a_reboot_after_which_nothing_could_be_written_is_done_again_before_anything_larger() {
+    for (unwritten_secs, reboots) in [(300, 2), (5, 1)] {
+        let mut night = styx_rebooted();
+        night.second += unwritten_secs;
+        night.journal(Record::Noted {
+            node: None,
+            incident: None,
+            text: "the journal can be written again".into(),
+            unwritten_secs,
+        });
+        let night = until(night, "recreate");
+        assert_eq!(night.intended("reboot"), reboots, "{}", night.trace());
+    }
 }
 
 /// A recreate that was decided on before an absence rests on what was before it.

@@ -285,6 +285,7 @@ impl Sim<'_> {
             node: None,
             incident: None,
             text: "the journal can be written again".into(),
+            unwritten_secs: self.driver.world.unwritten_secs(self.driver.tick(self.now)),
         };
         let well = self.journal(vec![note]);
         if well {

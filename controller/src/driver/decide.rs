@@ -232,6 +232,7 @@ impl Driver {
             node: None,
             incident: None,
             text: NOTE.into(),
+            unwritten_secs: self.world.unwritten_secs(self.clock.now()),
         };
         match self.journal(vec![note]).await {
             Ok(()) => {

@@ -194,6 +194,7 @@ impl Handle {
                 node,
                 incident,
                 text,
+                unwritten_secs: 0,
             }])
         })
         .await

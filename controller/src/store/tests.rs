@@ -5,6 +5,7 @@ fn note(text: &str) -> Record {
         node: None,
         incident: None,
         text: text.into(),
+        unwritten_secs: 0,
     }
 }
 

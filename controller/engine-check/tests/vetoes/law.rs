@@ -2,7 +2,7 @@
 
 use crate::before::night::{Night, critical, name, shut};
 use crate::before::{before, facts, incident, intends, named, probe, rejoining, sick, styx};
-use iaso_engine::fact::{Observation, Observer, ProbeOutcome, ProbeResult, Role};
+use iaso_engine::fact::{KubeNode, Observation, Observer, ProbeOutcome, ProbeResult, Ready, Role};
 use iaso_engine::id::{EffectId, IncidentId};
 use iaso_engine::ledger::Standing;
 use iaso_engine::policy::step::{Step, StepKind};
@@ -303,6 +303,28 @@ fn silence_met_by_a_node_that_a_check_accuses_does_not_speak_against_the_answer_
         ["quorum-of-answers"],
         "what was said long ago accuses nobody"
     );
+}
+
+/// Catches: the same, of an observer whose kubelet Kubernetes has lost or calls not Ready.
+#[test]
+fn silence_met_by_a_node_that_kubernetes_calls_unwell_does_not_speak_against_the_answer_of_all() {
+    type Spoil = fn(&mut KubeNode, Tick);
+    let doubted = |spoil: Spoil| {
+        under("reboot", &|n: &mut Night| {
+            hangs(n);
+            probe(n, Observer::Node(name("calypso")), ProbeOutcome::Timeout);
+            let now = n.now();
+            let facts = n.world.nodes.get_mut(&name("calypso"));
+            let kube = facts.and_then(|f| f.kube.as_mut()).expect("it was seen");
+            spoil(&mut kube.value, now);
+        })
+    };
+    assert_eq!(doubted(|_, _| {}), ["quorum-of-answers"]);
+    let stale: Spoil = |kube, now| kube.lease_changed = Some(Tick(now.0 - 50_000));
+    let renewed: Spoil = |kube, now| kube.lease_changed = Some(Tick(now.0 - 49_999));
+    assert_eq!(doubted(stale), [""; 0]);
+    assert_eq!(doubted(renewed), ["quorum-of-answers"]);
+    assert_eq!(doubted(|kube, _| kube.ready = Ready::False), [""; 0]);
 }
 
 fn window(days: &[Day], from: u64, to: u64, offset: i16) -> Window {

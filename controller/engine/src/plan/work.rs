@@ -367,8 +367,8 @@ impl<'a> Work<'a> {
         self.push(Record::Intended { effect });
     }
 
-    pub(crate) fn closed(&self, incident: &Incident, rung: &Rung, since: Tick) -> Vec<Waiting> {
-        gate::closed(&Question {
+    fn question<'q>(&'q self, incident: &'q Incident, rung: &'q Rung, since: Tick) -> Question<'q> {
+        Question {
             situation: self.s,
             all: self.all,
             node: self.node,
@@ -377,17 +377,23 @@ impl<'a> Work<'a> {
             rung,
             since,
             claimed: self.claimed.as_ref(),
-        })
+        }
+    }
+
+    pub(crate) fn closed(&self, incident: &Incident, rung: &Rung, since: Tick) -> Vec<Waiting> {
+        gate::closed(&self.question(incident, rung, since))
     }
 
     /// The gates that stand before a rung with facts newer than `since`; open: true. Closed: what it waits for is noted, and whoever
     /// can open them is told.
     pub(crate) fn gates_open(&mut self, incident: &Incident, rung: &Rung, since: Tick) -> bool {
-        let closed = self.closed(incident, rung, since);
+        let question = self.question(incident, rung, since);
+        let newer_than = question.asked_after();
+        let closed = gate::closed(&question);
         if closed.is_empty() {
             return true;
         }
-        self.newer_than = Some(since);
+        self.newer_than = Some(newer_than);
         self.ask(incident, rung, &closed);
         self.waiting.extend(closed);
         false
